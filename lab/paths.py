@@ -1,0 +1,33 @@
+"""Where things are: what ships with the project, what is cached, and what belongs to one lab."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APP = "kube-service-lab"
+
+
+def share(*parts: str) -> Path:
+    """A file or folder that ships with the project: `playbooks`, `bundle`, `tests/conformance`.
+
+    In a checkout it is the top-level folder of that name; in an installed wheel it is inside the package.
+    """
+    package = Path(__file__).resolve().parent
+    checkout = package.parent
+    root = checkout if (checkout / "pyproject.toml").is_file() else package / "_share"
+    return root.joinpath(*parts)
+
+
+def cache() -> Path:
+    """The cache of built artifacts: `$KUBE_SERVICE_LAB_CACHE`, else the XDG cache folder."""
+    chosen = os.environ.get("KUBE_SERVICE_LAB_CACHE")
+    return Path(chosen).absolute() if chosen else Path(platformdirs.user_cache_path(APP))
+
+
+def state() -> Path:
+    """The folder that holds one folder a lab: `$KUBE_SERVICE_LAB_STATE`, else the XDG state folder."""
+    chosen = os.environ.get("KUBE_SERVICE_LAB_STATE")
+    return Path(chosen).absolute() if chosen else Path(platformdirs.user_state_path(APP))
