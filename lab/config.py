@@ -1,7 +1,11 @@
-"""The configuration of a lab: `lab.yaml`, its defaults and its limits. Faults are worded in `lab.config_faults`."""
+"""The configuration of a lab: `lab.yaml`, its defaults and its limits.
+
+Faults are worded in `lab.config_faults`.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
@@ -21,6 +25,8 @@ ProxyMode = Literal["iptables", "ipvs", "nftables"]
 IpvsScheduler = Literal["rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "sed", "nq"]
 PROXY_MODES: tuple[str, ...] = get_args(ProxyMode)
 
+NAME_LENGTH = 20
+LABEL_RULE = "small letters, digits and hyphens, a letter or digit first and last"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
@@ -88,12 +94,10 @@ class MachineConfig(_Part):
 
 
 class ForwardConfig(_Part):
-    """Ports of 127.0.0.1 that lead into the lab; `auto` is the same number if it is free, else any free one."""
+    """Ports of 127.0.0.1 that lead into the lab; `auto`: the same number if it is free, else any."""
 
     api: HostPort = Field("auto", description="to the API server")
-    node_ports: dict[NodePort, HostPort] = Field(
-        default_factory=lambda: {30000: "auto"}, description="NodePort: port of 127.0.0.1"
-    )
+    node_ports: dict[NodePort, HostPort] = Field({30000: "auto"}, description="NodePort: port of 127.0.0.1")
 
 
 def default_nodes(values: Mapping[str, Any]) -> tuple[NodeConfig, ...]:
@@ -111,7 +115,7 @@ def default_nodes(values: Mapping[str, Any]) -> tuple[NodeConfig, ...]:
 class Config(_Part):
     """One lab, as `lab.yaml` says it. Immutable; valid as soon as it exists through `load`."""
 
-    name: str = Field("lab", pattern=DNS_LABEL, max_length=20, description="a DNS label")
+    name: str = Field("lab", pattern=DNS_LABEL, max_length=NAME_LENGTH, description="a DNS label")
     provider: ProviderName = Field("uml", description="where machines come from")
     source: SourceName = Field("bundle", description="where Kubernetes comes from")
     kubernetes: KubernetesConfig = KubernetesConfig()
@@ -147,7 +151,9 @@ class Config(_Part):
 
     def with_mode(self, mode: str) -> Config:
         """The same lab in another proxy mode."""
-        return from_values({**self.model_dump(mode="json"), "proxy": {**self.proxy.model_dump(), "mode": mode}})
+        return from_values(
+            {**self.model_dump(mode="json"), "proxy": {**self.proxy.model_dump(), "mode": mode}}
+        )
 
 
 def load(path: Path | Literal["-"] | None, overrides: Mapping[str, object] | None = None) -> Config:
@@ -202,12 +208,7 @@ def check_name(name: str) -> None:
     Raises:
         InputError: it may not.
     """
-    try:
-        Config.__pydantic_validator__.validate_assignment(Config.model_construct(), "name", name)
-    except ValidationError as invalid:
-        if all(error["type"] == "frozen_instance" for error in invalid.errors()):
-            return
-        raise InputError(f"{name!r} is no name for a lab.", details=[NAME_RULE]) from invalid
-
-
-NAME_RULE = "small letters, digits and hyphens, a letter or digit first and last, at most 20 of them"
+    if len(name) > NAME_LENGTH or not re.fullmatch(DNS_LABEL, name):
+        raise InputError(
+            f"{name!r} is no name for a lab.", details=[f"{LABEL_RULE}, at most {NAME_LENGTH} of them"]
+        )

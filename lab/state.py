@@ -82,7 +82,7 @@ class LabState:
         digest = hashlib.sha256(str(self.dir).encode()).hexdigest()[:10]
         base = Path(tempfile.gettempdir())
         if len(str(base)) > 40:
-            base = Path("/tmp")  # noqa: S108 -- made private and checked in make_sockets_dir
+            base = Path("/tmp")
         return base / f"ksl-{os.getuid()}-{digest}"
 
     def exists(self) -> bool:
@@ -147,7 +147,7 @@ class LabState:
     def lock(self, *, verb: str = "lab", wait: float = 0.0) -> Iterator[None]:
         """Hold the lab, so that two commands never work on it at once.
 
-        The kernel lets go of it when this process ends, however it ends. The lock's file is not inherited by children.
+        The kernel lets go of it when this process ends, however it ends; children do not inherit it.
 
         Args:
             verb: what is being done, shown to whoever is refused.
