@@ -1,0 +1,225 @@
+"""One lab's own piece of the host: a user, network, PID and mount namespace that live and die together.
+
+A *holder* process (PID 1 of the PID namespace) keeps them. Everything that belongs to the lab on this host runs
+inside: the machines, the port forwarder, Ansible, pytest. So ending the holder ends all of it, whatever state the
+lab is in, and the bridge, the veths and the tmpfs go with it. No rights on the host are needed: the user is root
+only inside the user namespace (user_namespaces(7), pid_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from lab.errors import BringUpError, WaitTimeout
+from lab.host import Tool
+
+TOOLS = (
+    Tool("unshare", "util-linux", "makes the lab's namespaces"),
+    Tool("nsenter", "util-linux", "runs commands on the lab's network"),
+    Tool("ip", "iproute2", "makes the lab's bridge and links"),
+)
+BRIDGE = "lab0"
+ENTER = ("--user", "--net", "--pid", "--preserve-credentials")
+# The holder waits for a word, so that it ends by itself if its parent is killed before its PID is on record; after
+# that it only reaps what is left to it.
+HOLDER = "read -r go || exit 1; exec <&- ; while :; do sleep 86400 & wait; done"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of a namespace: its id on the host and its command line."""
+
+    pid: int
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """The namespaces of one lab, known by their holder.
+
+    Args:
+        pid: the holder's process id on the host.
+        started: its start time in clock ticks since boot (proc_pid_stat(5), field 22), against PID reuse.
+        boot: the host's boot id.
+    """
+
+    pid: int
+    started: int
+    boot: str
+
+    @classmethod
+    def load(cls, file: Path) -> Namespace | None:
+        """The namespace on record in `file`, or None when there is none or it no longer lives."""
+        try:
+            namespace = cls(**json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return namespace if namespace.alive() else None
+
+    @classmethod
+    def create(cls, file: Path) -> Namespace:
+        """Make the namespaces and put them on record in `file`.
+
+        Raises:
+            BringUpError: the host does not let this user make them.
+        """
+        # A kill between these lines leaves nothing: the holder ends when its standard input closes unheard.
+        with subprocess.Popen(
+            [
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "--net",
+                "--pid",
+                "--mount",
+                "--fork",
+                "sh",
+                "-c",
+                HOLDER,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        ) as parent:
+            assert parent.stdin is not None
+            assert parent.stderr is not None
+            pid = _only_child(parent)
+            if pid is None:
+                parent.kill()
+                raise BringUpError(
+                    "this user cannot make network namespaces on this host",
+                    details=parent.stderr.read().splitlines(),
+                    fix="lab doctor",
+                )
+            namespace = cls(pid=pid, started=_started(pid) or 0, boot=_boot_id())
+            draft = file.with_suffix(".new")
+            draft.write_text(json.dumps(asdict(namespace)))
+            draft.replace(file)
+            parent.stdin.write("go\n")
+            parent.stdin.close()
+            # The parent only waits for the holder: leave both running.
+            parent.returncode = 0
+        return namespace
+
+    def alive(self) -> bool:
+        """Whether the holder still runs."""
+        return self.boot == _boot_id() and _started(self.pid) == self.started
+
+    def enter(self, *extra: str) -> list[str]:
+        """The argv prefix that runs a command inside, as root of the user namespace; `extra` adds to nsenter's options."""
+        return ["nsenter", "--target", str(self.pid), *ENTER, *extra, "--"]
+
+    def ip(self, *commands: str) -> None:
+        """Run `ip` commands inside, all in one call.
+
+        Raises:
+            BringUpError: the first of them that failed, with its message.
+        """
+        done = subprocess.run(
+            [*self.enter(), "ip", "-batch", "-"],
+            input="\n".join(commands) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if done.returncode:
+            raise BringUpError(
+                "the lab's network could not be made", details=[*done.stderr.splitlines(), *commands]
+            )
+
+    def bridge(self, gateway: IPv4Interface) -> None:
+        """Make the lab's LAN: a bridge with the operator's own address, as the outside machine on it."""
+        self.ip(
+            "link set lo up",
+            f"link add {BRIDGE} type bridge",
+            f"addr add {gateway} dev {BRIDGE}",
+            f"link set {BRIDGE} up",
+        )
+
+    def processes(self) -> Iterator[Process]:
+        """Every process inside but the holder."""
+        mine = _pid_namespace(self.pid)
+        for entry in Path("/proc").iterdir():
+            if (
+                entry.name.isdigit()
+                and int(entry.name) != self.pid
+                and _pid_namespace(int(entry.name)) == mine
+            ):
+                with contextlib.suppress(OSError):
+                    argv = (entry / "cmdline").read_bytes().split(b"\0")
+                    yield Process(
+                        int(entry.name), tuple(part.decode(errors="replace") for part in argv if part)
+                    )
+
+    def destroy(self, *, timeout: float = 30) -> None:
+        """End everything inside and the namespaces with it.
+
+        Raises:
+            WaitTimeout: the kernel did not end the processes in `timeout` seconds.
+        """
+        inside = _pid_namespace(self.pid)
+        if not self.alive():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        end = time.monotonic() + timeout
+        while self.alive() or _members(inside):
+            if time.monotonic() > end:
+                raise WaitTimeout(
+                    f"processes of the lab did not end within {timeout:.0f} s",
+                    details=[f"PID {pid}" for pid in _members(inside)],
+                )
+            time.sleep(0.02)
+
+
+def _only_child(parent: subprocess.Popen[str], timeout: float = 10) -> int | None:
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    end = time.monotonic() + timeout
+    while parent.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            # The child is the holder only once it is PID 1 of a namespace that is not ours.
+            for pid in map(int, children.read_text().split()):
+                if _pid_namespace(pid) not in (None, _pid_namespace(os.getpid())):
+                    return pid
+        time.sleep(0.005)
+    return None
+
+
+def _members(namespace: str | None) -> Sequence[int]:
+    if namespace is None:
+        return ()
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if _pid_namespace(pid) == namespace]
+
+
+def _pid_namespace(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    # A zombie still has a stat file; it holds nothing any more.
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

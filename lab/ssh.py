@@ -1,0 +1,89 @@
+"""How every node is reached: one key and one ssh configuration a lab, connections kept open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lab import shell
+from lab.errors import WaitTimeout
+from lab.host import Tool
+
+TOOLS = (
+    Tool("ssh", "openssh-client", "reaches the nodes"),
+    Tool("ssh-keygen", "openssh-client", "makes the lab's key"),
+)
+
+
+def make_key(key: Path) -> str:
+    """Make the lab's key if it has none yet.
+
+    Returns:
+        The public key, as a line of authorized_keys.
+    """
+    public = key.with_suffix(".pub")
+    if not public.is_file():
+        key.unlink(missing_ok=True)
+        shell.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kube-service-lab", "-f", key], timeout=20
+        )
+    return public.read_text().strip()
+
+
+def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Path) -> None:
+    """Write an ssh configuration that reaches `hosts` (name to address) as root.
+
+    The machines make their host keys at their first boot and are on a LAN of their own, so these are not checked.
+    A login costs a user-mode node half a second: one connection a node is kept open.
+    """
+    lines: list[str] = []
+    for name, address in hosts.items():
+        lines += [f"Host {name} {address}", f"  HostName {address}", f"  ControlPath {sockets}/{name}"]
+    lines += [
+        "Host *",
+        "  User root",
+        f"  IdentityFile {key}",
+        "  IdentitiesOnly yes",
+        "  BatchMode yes",
+        "  ConnectTimeout 5",
+        "  ControlMaster auto",
+        "  ControlPersist 600",
+        "  GSSAPIAuthentication no",
+        "  LogLevel ERROR",
+        "  ServerAliveInterval 10",
+        "  ServerAliveCountMax 6",
+        "  StrictHostKeyChecking no",
+        "  UserKnownHostsFile /dev/null",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+
+
+def argv(config: Path, host: str, *command: str) -> list[str]:
+    """The argv that runs a command line on a host, from the operator's place."""
+    return ["ssh", "-F", str(config), host, *command]
+
+
+def wait(prefix: Sequence[str], config: Path, hosts: Sequence[str], *, timeout: float = 90) -> None:
+    """Wait until every host lets us in.
+
+    Raises:
+        WaitTimeout: `timeout` seconds passed; names the hosts that did not answer and what they said last.
+    """
+    end = time.monotonic() + timeout
+    missing = dict.fromkeys(hosts, "no answer yet")
+    while missing:
+        for host in list(missing):
+            said = shell.run([*prefix, *argv(config, host, "true")], timeout=30, check=False)
+            if said.ok:
+                del missing[host]
+            else:
+                missing[host] = said.stderr.strip() or f"exit {said.returncode}"
+        if missing and time.monotonic() > end:
+            raise WaitTimeout(
+                f"{len(missing)} of {len(hosts)} machines did not let us in by ssh within {timeout:.0f} s",
+                details=[f"{host}: {why}" for host, why in missing.items()],
+                fix="lab evidence shows their consoles; lab down starts over",
+            )
+        if missing:
+            time.sleep(0.1)
