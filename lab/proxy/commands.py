@@ -1,0 +1,55 @@
+"""The commands that dump a node's rules, one by one or all in one round trip."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from lab.proxy.model import UnreadableDump
+
+COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "iptables-save": ("iptables-save",),
+        # Only kube-proxy's own table: an older nft cannot list what a newer one made elsewhere (kubernetes#136786).
+        "nft": ("nft", "-j", "list", "table", "ip", "kube-proxy"),
+        "ipvsadm": ("ipvsadm", "-Sn"),
+        "ipset": ("ipset", "save"),
+        "ip-addr": ("ip", "-j", "addr", "show"),
+    }
+)
+"""Name to argv, for every mode. All only read. Run as root on the node."""
+
+_MARK = "@@ lab dump "
+
+
+def script(names: Iterable[str] = COMMANDS) -> str:
+    """One POSIX shell script that runs the named commands and marks where each one's output begins.
+
+    A command that fails (no such table, no ip_vs in the kernel) gives an empty output, as its absence should.
+    """
+    lines = []
+    for name in names:
+        lines.append(f"echo {shlex.quote(_MARK + name)}")
+        lines.append(f"{shlex.join(COMMANDS[name])} 2>/dev/null || :")
+    return "; ".join(lines)
+
+
+def split(text: str) -> dict[str, str]:
+    """What `script` printed, as name to output.
+
+    Raises:
+        UnreadableDump: there is text before the first mark, or no mark at all.
+    """
+    outputs: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in text.splitlines(keepends=True):
+        if line.startswith(_MARK):
+            current = outputs.setdefault(line.removeprefix(_MARK).strip(), [])
+        elif current is None:
+            raise UnreadableDump("The output of the dump script does not begin with a mark", details=[line.strip()])
+        else:
+            current.append(line)
+    if not outputs:
+        raise UnreadableDump("The dump script printed nothing")
+    return {name: "".join(lines) for name, lines in outputs.items()}
