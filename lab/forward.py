@@ -1,7 +1,7 @@
 """Ports of 127.0.0.1 that lead into a lab, so that the user's own kubectl and browser work.
 
-The listening sockets are opened here, on the host; the process that serves them (`python -m lab.forward`) inherits
-them and is started inside the lab's namespaces, so that it connects from there and ends with the lab.
+The listening sockets are opened here, on the host. The process that serves them (`python -m lab.forward`)
+inherits them and starts inside the lab's namespaces, so it connects from there and ends with the lab.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One lab's own piece of the host: a user, network, PID and mount namespace that live and die together.
 
-A *holder* process (PID 1 of the PID namespace) keeps them. Everything that belongs to the lab on this host runs
-inside: the machines, the port forwarder, Ansible, pytest. So ending the holder ends all of it, whatever state the
-lab is in, and the bridge, the veths and the tmpfs go with it. No rights on the host are needed: the user is root
-only inside the user namespace (user_namespaces(7), pid_namespaces(7)).
+A *holder* process (PID 1 of the PID namespace) keeps them. Everything that belongs to the lab on this host
+runs inside: the machines, the port forwarder, Ansible, pytest. So ending the holder ends all of it, whatever
+state the lab is in, and the bridge, the veths and the tmpfs go with it. No rights on the host are needed: the
+user is root only inside the user namespace (user_namespaces(7), pid_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TOOLS = (
 )
 BRIDGE = "lab0"
 ENTER = ("--user", "--net", "--pid", "--preserve-credentials")
-# The holder waits for a word, so that it ends by itself if its parent is killed before its PID is on record; after
-# that it only reaps what is left to it.
+# The holder waits for a word, so that it ends by itself if its parent is killed before its PID is on record;
+# after that it only reaps what is left to it.
 HOLDER = "read -r go || exit 1; exec <&- ; while :; do sleep 86400 & wait; done"
 
 
@@ -117,7 +117,7 @@ class Namespace:
         return self.boot == _boot_id() and _started(self.pid) == self.started
 
     def enter(self, *extra: str) -> list[str]:
-        """The argv prefix that runs a command inside, as root of the user namespace; `extra` adds to nsenter's options."""
+        """The argv prefix that runs a command inside, as root there; `extra` adds to nsenter's options."""
         return ["nsenter", "--target", str(self.pid), *ENTER, *extra, "--"]
 
     def ip(self, *commands: str) -> None:
@@ -169,19 +169,36 @@ class Namespace:
         Raises:
             WaitTimeout: the kernel did not end the processes in `timeout` seconds.
         """
-        inside = _pid_namespace(self.pid)
         if not self.alive():
             return
+        inside = _pid_namespace(self.pid)
+        outside = self._wrappers()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         end = time.monotonic() + timeout
-        while self.alive() or _members(inside):
+        while left := [*_members(inside), *(pid for pid, start in outside.items() if _started(pid) == start)]:
             if time.monotonic() > end:
                 raise WaitTimeout(
                     f"processes of the lab did not end within {timeout:.0f} s",
-                    details=[f"PID {pid}" for pid in _members(inside)],
+                    details=[f"PID {pid}" for pid in left],
                 )
             time.sleep(0.02)
+
+    def _wrappers(self) -> dict[int, int | None]:
+        """The processes outside that only wait for one inside (unshare, nsenter), with their start times."""
+        entering = [b"nsenter", b"--target", str(self.pid).encode()]
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and (entry / "cmdline").read_bytes().split(b"\0")[:3] == entering:
+                    found.append(int(entry.name))
+        with contextlib.suppress(OSError, StopIteration):
+            status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            parent = int(next(line for line in status if line.startswith("PPid:")).split()[1])
+            if Path(f"/proc/{parent}/comm").read_text().strip() == "unshare":
+                found.append(parent)
+        # The very command that is waiting here may have come through nsenter itself.
+        return {pid: _started(pid) for pid in found if pid not in (os.getpid(), os.getppid())}
 
 
 def _only_child(parent: subprocess.Popen[str], timeout: float = 10) -> int | None:

@@ -34,7 +34,7 @@ def make_key(key: Path) -> str:
 def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Path) -> None:
     """Write an ssh configuration that reaches `hosts` (name to address) as root.
 
-    The machines make their host keys at their first boot and are on a LAN of their own, so these are not checked.
+    The machines make their host keys at their first boot, on a LAN of their own, so these are not checked.
     A login costs a user-mode node half a second: one connection a node is kept open.
     """
     lines: list[str] = []

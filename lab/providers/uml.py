@@ -1,7 +1,7 @@
 """User-mode nodes: every machine is a Linux kernel of its own in an ordinary process (`ARCH=um`).
 
-All three proxy modes work, whatever the host's kernel has, without KVM, containers or root. How it works and what it
-costs is in docs/user-mode-nodes.md.
+All three proxy modes work, whatever the host's kernel has, without KVM, containers or root. How it works and
+what it costs is in docs/user-mode-nodes.md.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ TOOLS = (
     Tool("ethtool", "ethtool", "switches off the links' offloads, which the vector driver cannot take"),
 )
 INTERFACE = "vec0"
-#: MiB that a user-mode kernel's process needs beside its guest's memory.
-OVERHEAD = 64
 BOOT_TIMEOUT = 120
 
 
@@ -47,8 +45,8 @@ class Machine:
         address: on the lab's LAN, with the prefix length.
         memory: MiB.
         cpus: processors that the guest sees; each is a thread of the process.
-        pin: the host's processor that its process is kept on, None for any: crossing cores makes a system call
-            14 times dearer.
+        pin: the host's processor that its process is kept on, None for any: crossing cores makes a system
+            call 14 times dearer.
         folder: its console and, unless `writable`, its COW file.
         disk: the base image; never written unless `writable`.
         writable: boot from the base image itself, to bake it.
@@ -133,7 +131,7 @@ class Lan:
         Raises:
             BringUpError: a link could not be made, or a process ended at once.
         """
-        # What is left of an earlier start goes first: `link del` of a link that is not there would fail the batch.
+        # What is left of an earlier start goes first, one by one: a link that is not there fails the batch.
         for number in machines:
             with contextlib.suppress(LabError):
                 self.namespace.ip(f"link del lab-vm{number}")
@@ -153,7 +151,7 @@ class Lan:
             machine.folder.mkdir(parents=True, exist_ok=True)
             (machine.folder / "nothing").mkdir(exist_ok=True)
             argv = machine.argv(kernel, link=f"vm{number}", gateway=self.gateway, public_key=public_key)
-            # The guest's memory is a deleted file in TMPDIR: a tmpfs of its own, gone with the mount namespace.
+            # The guest's memory is a deleted file in TMPDIR: a tmpfs, gone with its mount namespace.
             memory = machine.folder / "memory"
             memory.mkdir(exist_ok=True)
             mounted = f'mount -t tmpfs -o mode=700,size={machine.memory + 16}m tmpfs "$0"'
@@ -272,7 +270,7 @@ class UmlProvider(Provider):
 
 
 def pin(number: int) -> int:
-    """The host's processor for a machine: one for the master alone where there are enough, the rest in turn."""
+    """The host's processor for a machine: the first for the master alone, the rest in turn."""
     allowed = sorted(os.sched_getaffinity(0))
     if number == 0 or len(allowed) == 1:
         return allowed[0]
