@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// longestAnswer is how much of an answer is read, in bytes; more than a UDP datagram can hold.
+const longestAnswer = 64 << 10
+
+// ask makes one request over a connection of its own and returns the answer's text.
+type ask func(ctx context.Context) (string, error)
+
+// asker returns the way to ask the target: a URL or HOST:PORT for HTTP, HOST:PORT for UDP.
+func asker(target string, udp bool) (ask, error) {
+	if udp {
+		if _, port, err := net.SplitHostPort(target); err != nil || strings.Contains(port, "/") {
+			return nil, fmt.Errorf("with --udp the target is HOST:PORT, got %q", target)
+		}
+		return udpAsker(target), nil
+	}
+	if !strings.Contains(target, "://") {
+		target = "http://" + target
+	}
+	parsed, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	if (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" {
+		return nil, fmt.Errorf("the target is an http or https URL or HOST:PORT, got %q", target)
+	}
+	return httpAsker(parsed.String()), nil
+}
+
+// httpAsker uses no proxy, follows nothing, and trusts any certificate: the question is who answers, and the cluster's
+// own authority is not known everywhere the prober runs.
+func httpAsker(target string) ask {
+	client := &http.Client{
+		Transport: &http.Transport{
+			DisableKeepAlives: true, // a new socket for each request; also sends "Connection: close"
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return func(ctx context.Context) (string, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+		if err != nil {
+			return "", err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return "", err
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(response.Body, longestAnswer))
+		if err != nil {
+			return "", err
+		}
+		if response.StatusCode != http.StatusOK {
+			return "", fmt.Errorf("HTTP %s", response.Status)
+		}
+		return string(body), nil
+	}
+}
+
+// udpAsker sends one datagram and takes the first that comes back. The socket is connected, so that a refusal
+// (ICMP port unreachable) is seen and an answer from another address than the one asked is not taken.
+func udpAsker(target string) ask {
+	return func(ctx context.Context) (string, error) {
+		connection, err := new(net.Dialer).DialContext(ctx, "udp", target)
+		if err != nil {
+			return "", err
+		}
+		defer connection.Close()
+		if deadline, ok := ctx.Deadline(); ok {
+			if err := connection.SetDeadline(deadline); err != nil {
+				return "", err
+			}
+		}
+		if _, err := connection.Write([]byte("who answers?\n")); err != nil {
+			return "", err
+		}
+		answer := make([]byte, longestAnswer)
+		n, err := connection.Read(answer)
+		if err != nil {
+			return "", err
+		}
+		if n == 0 {
+			return "", errors.New("an empty datagram")
+		}
+		return string(bytes.TrimRight(answer[:n], "\r\n")), nil
+	}
+}

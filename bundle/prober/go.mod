@@ -1,0 +1,3 @@
+module kube-service-lab/bundle/prober
+
+go 1.26.0
