@@ -1,4 +1,4 @@
-"""What this host must have: commands from packages, memory, disk. Found before anything starts, all at once."""
+"""What this host must have: commands from packages, memory, disk. Found before anything starts."""
 
 from __future__ import annotations
 
@@ -91,24 +91,27 @@ def install(tools: Iterable[Tool], progress: Progress, *, timeout: float = 900) 
 
 
 def memory_available() -> int:
-    """MiB that new processes can use: what the kernel says is available, within this process's cgroup limit."""
+    """MiB that new processes can use: what the kernel says, within the limit of this process's cgroup."""
     available = 0
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) // 1024
+            available = int(line.split()[1]) >> 10
     room = [available]
-    for limit, usage in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    for folder, limit, usage in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
         try:
-            most, used = Path(limit).read_text().strip(), Path(usage).read_text().strip()
-        except OSError:
+            most = (Path(folder) / limit).read_text().strip()
+            used = int((Path(folder) / usage).read_text())
+            stat = (Path(folder) / "memory.stat").read_text()
+        except (OSError, ValueError):
             continue
-        if most.isdigit() and int(most) < 1 << 50:
-            # Page cache counts as used there although the kernel gives it back: half of it is a careful guess.
-            room.append(max((int(most) - int(used)) >> 20, int(most) >> 21))
-    return min(room)
+        if most.isdigit() and int(most) < 1 << 50:  # cgroup v1 says "no limit" as a huge number
+            counts = dict(line.split() for line in stat.splitlines())
+            cache = sum(int(counts.get(key, 0)) for key in ("inactive_file", "active_file"))
+            room.append((int(most) - used + cache) >> 20)
+    return max(0, min(room))
 
 
 def disk_free(path: Path) -> int:

@@ -159,3 +159,14 @@ def _decode(output: bytes | str | None) -> str:
     if output is None:
         return ""
     return output if isinstance(output, str) else output.decode(errors="replace")
+
+
+def tethered(prefix: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """`prefix` and `argv` as one command that the kernel ends when this process ends, however it ends.
+
+    So a killed `lab up` leaves no Ansible behind that goes on changing machines. Both ends are tied, since a
+    prefix such as `nsenter --pid` is itself the parent of the command (prctl(2), PR_SET_PDEATHSIG; setpriv is
+    in util-linux).
+    """
+    tether = ["setpriv", "--pdeathsig", "KILL", "--"]
+    return [*tether, *prefix, *(tether if prefix else ()), *argv]
