@@ -103,9 +103,9 @@ def run_playbook(
         forks=max(5, len(config.nodes)), home=home, playbooks=playbooks, strategy=_strategy()
     )
     write_text(private / "ansible.cfg", settings)
-    write_text(
-        private / "env" / "extravars", json.dumps({**inventory.extravars(config), **extravars}, default=str)
-    )
+    write_json(private / "env" / "extravars", {**inventory.extravars(config), **extravars})
+    # As a file: ansible-runner 2.4 forgets the settings it is given when there is none.
+    write_json(private / "env" / "settings", {"idle_timeout": idle_timeout, "pexpect_timeout": 1})
     ours = {
         "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
         "LC_ALL": "C.UTF-8",
