@@ -22,7 +22,7 @@ from lab.config import Config
 from lab.errors import BringUpError, LabError, WaitTimeout
 from lab.progress import Progress
 from lab.providers.base import Provider
-from lab.state import LabState, write_text
+from lab.state import LabState, write_json, write_text
 
 SETTINGS = """\
 [defaults]
