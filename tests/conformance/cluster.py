@@ -1,0 +1,156 @@
+"""What the Kubernetes API says, in the few shapes the suites compare."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.codecs import from_dict
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import Namespace, Pod, Service
+from lightkube.resources.core_v1 import Node as NodeResource
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+Endpoint = tuple[str, int]
+"""A pod's IP and port."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port of a Service and what stands behind it."""
+
+    namespace: str
+    service: str
+    name: str
+    cluster_ip: str
+    number: int
+    protocol: str
+    """`TCP` or `UDP`."""
+    node_port: int | None
+
+    def __str__(self) -> str:
+        """As kube-proxy writes it: `default/mytest-svc` or `kube-system/kube-dns:dns`."""
+        return f"{self.namespace}/{self.service}" + (f":{self.name}" if self.name else "")
+
+
+class Cluster:
+    """The API of the lab's cluster; `api` is the lightkube client itself."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.api = Client(
+            config=KubeConfig.from_file(kubeconfig), timeout=httpx2.Timeout(20.0), trust_env=False
+        )
+
+    def apply(self, manifest: Mapping[str, Any]) -> Any:
+        """Create the object, or replace it where it is there; returns what the API made of it."""
+        wanted = from_dict(dict(manifest))
+        return self.api.apply(wanted, field_manager="kube-service-lab-conformance", force=True)
+
+    def services(self, namespace: str = "*") -> list[Service]:
+        """All Services, by default of all namespaces."""
+        return list(self.api.list(Service, namespace=namespace))
+
+    def ports(self, namespace: str = "*") -> list[Port]:
+        """Every port that kube-proxy must serve: those of all Services with a ClusterIP of their own."""
+        found = []
+        for service in self.services(namespace):
+            spec, meta = service.spec, service.metadata
+            assert spec is not None
+            assert meta is not None
+            if spec.type == "ExternalName" or spec.clusterIP in (None, "", "None"):
+                continue
+            found += [
+                Port(
+                    namespace=meta.namespace or "",
+                    service=meta.name or "",
+                    name=port.name or "",
+                    cluster_ip=spec.clusterIP or "",
+                    number=port.port,
+                    protocol=port.protocol or "TCP",
+                    node_port=port.nodePort or None,
+                )
+                for port in spec.ports or []
+            ]
+        return found
+
+    def ports_of(self, namespace: str, service: str) -> list[Port]:
+        """The ports of one Service."""
+        return [port for port in self.ports(namespace) if port.service == service]
+
+    def endpoints(self, namespace: str, service: str, *, port: str = "") -> set[Endpoint]:
+        """The ready endpoints of a Service's port, from its EndpointSlices."""
+        slices = self.api.list(
+            EndpointSlice, namespace=namespace, labels={"kubernetes.io/service-name": service}
+        )
+        return {
+            (address, number.port)
+            for part in slices
+            for number in part.ports or []
+            if (number.name or "") == port and number.port
+            for endpoint in part.endpoints or []
+            if endpoint.conditions is None or endpoint.conditions.ready is not False
+            for address in endpoint.addresses
+        }
+
+    def endpoints_of(self, port: Port) -> set[Endpoint]:
+        """The ready endpoints behind one port of a Service."""
+        return self.endpoints(port.namespace, port.service, port=port.name)
+
+    def pods(self, namespace: str, labels: Mapping[str, str]) -> dict[str, str]:
+        """Pod name to pod IP, of the pods that are not on their way out."""
+        return {
+            pod.metadata.name or "": (pod.status.podIP or "") if pod.status else ""
+            for pod in self.api.list(Pod, namespace=namespace, labels=dict(labels))
+            if pod.metadata and not pod.metadata.deletionTimestamp
+        }
+
+    def deployment(self, namespace: str, name: str) -> Deployment:
+        """One Deployment."""
+        return self.api.get(Deployment, name, namespace=namespace)
+
+    def kubernetes_nodes(self) -> dict[str, NodeResource]:
+        """The Node objects by name."""
+        return {node.metadata.name or "": node for node in self.api.list(NodeResource) if node.metadata}
+
+    def image(self, name: str) -> str:
+        """The full name of an image the lab ships, as the nodes have it: `tools` → `…/tools:1`."""
+        for node in self.kubernetes_nodes().values():
+            for image in (node.status.images if node.status else None) or []:
+                for full in image.names or []:
+                    if full.rpartition("/")[2].partition(":")[0] == name and "@" not in full:
+                        return full
+        raise AssertionError(f"no node has an image called {name}")
+
+    def pods_on(self, namespace: str, labels: Mapping[str, str]) -> dict[str, str]:
+        """Pod name to the node it runs on."""
+        return {
+            pod.metadata.name or "": (pod.spec.nodeName or "") if pod.spec else ""
+            for pod in self.api.list(Pod, namespace=namespace, labels=dict(labels))
+            if pod.metadata and not pod.metadata.deletionTimestamp
+        }
+
+    def execute(self, namespace: str, pod: str, command: Iterable[str], *, timeout: float = 60) -> str:
+        """What a command in a pod printed (output and errors), whatever its exit status."""
+        answer = self.api.exec(
+            pod, namespace=namespace, command=list(command), stdout=True, stderr=True, timeout=timeout
+        )
+        return "".join(str(part) for part in (answer.stdout, answer.stderr) if part)
+
+    def is_ready(self, namespace: str, pod: str) -> bool:
+        """Whether the pod says it is Ready."""
+        status = self.api.get(Pod, pod, namespace=namespace).status
+        return any(c.type == "Ready" and c.status == "True" for c in (status and status.conditions) or [])
+
+    def remove(self, kind: type[Any], name: str, *, namespace: str | None = None) -> None:
+        """Delete an object and leave the rest to the cluster; an object that is gone already is fine."""
+        with contextlib.suppress(ApiError):
+            self.api.delete(kind, name, namespace=namespace, grace_period=0)
+
+    def namespaces(self) -> set[str]:
+        """The names of all namespaces, those on their way out as well."""
+        return {item.metadata.name or "" for item in self.api.list(Namespace) if item.metadata}

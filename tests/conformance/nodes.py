@@ -1,0 +1,63 @@
+"""The lab's machines as the suites reach them: one ssh connection each, kept open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import testinfra
+
+T = TypeVar("T")
+MARK = "--8<-- kube-service-lab"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of the cluster.
+
+    >>> node.run("uname -r")
+    '7.2.12'
+    """
+
+    name: str
+    address: str
+    host: Any
+    """testinfra's host, on the ssh backend."""
+
+    @classmethod
+    def over_ssh(cls, name: str, address: str, ssh_config: Path) -> Node:
+        """The node as the lab's own ssh configuration reaches it."""
+        return cls(name, address, testinfra.get_host(f"ssh://root@{name}", ssh_config=str(ssh_config)))
+
+    def run(self, script: str, *, timeout: float = 30, check: bool = True) -> str:
+        """What a shell script printed on this node.
+
+        A round trip costs up to 0.7 s on a user-mode node: put many readings in one script.
+
+        Args:
+            script: for /bin/sh.
+            timeout: seconds after which the node ends the script.
+            check: whether an exit status other than 0 is a failure.
+        """
+        result = self.host.run("timeout -k 2 %s sh -c %s", f"{timeout:g}", script)
+        if check and result.rc != 0:
+            ended = f"ended after {timeout:g} s" if result.rc in (124, 137) else f"exit status {result.rc}"
+            raise AssertionError(f"{self.name}: {ended}: {script}\n{result.stdout}{result.stderr}")
+        return str(result.stdout)
+
+    def run_all(self, scripts: Mapping[str, str], *, timeout: float = 30) -> dict[str, str]:
+        """Several readings in one round trip: label to what its script printed, its errors with it."""
+        joined = "\n".join(f"echo {MARK!r}; {{ {script}\n}} 2>&1" for script in scripts.values())
+        _, *outputs = self.run(joined + "\ntrue", timeout=timeout).split(f"{MARK}\n")
+        return dict(zip(scripts, outputs, strict=True))
+
+
+def on_each(nodes: Iterable[Node], work: Callable[[Node], T]) -> dict[str, T]:
+    """Do the same on all nodes at once: node name to result. A failure is raised once all have ended."""
+    listed: Sequence[Node] = tuple(nodes)
+    with ThreadPoolExecutor(max_workers=len(listed)) as pool:
+        pending = {node.name: pool.submit(work, node) for node in listed}
+    return {name: future.result() for name, future in pending.items()}

@@ -1,0 +1,93 @@
+"""Fixtures: namespaces, pods and Services of a test's own, so that tests need no order."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from lightkube.resources.core_v1 import Namespace, Service
+
+from .cluster import Cluster
+from .waiting import wait_until
+from .workload import POD_START, Exposed, Workload
+
+NewNamespace = Callable[[str], str]
+"""A label to the name of a fresh namespace; all are removed at the session's end."""
+
+
+@pytest.fixture(scope="session")
+def new_namespace(cluster: Cluster) -> Iterator[NewNamespace]:
+    made: list[str] = []
+
+    def make(label: str) -> str:
+        name = f"conformance-{label}-{secrets.token_hex(3)}"
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        cluster.remove(Namespace, name)
+    wait_until(
+        f"the namespaces {made} to be gone", lambda: not cluster.namespaces() & set(made), timeout=POD_START
+    )
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest, cluster: Cluster, new_namespace: NewNamespace) -> Iterator[str]:
+    """A fresh namespace for this file, removed at its end."""
+    name = new_namespace(request.module.__name__.rpartition("test_")[2].replace("_", "-"))
+    yield name
+    cluster.remove(Namespace, name)
+
+
+@pytest.fixture(scope="module")
+def workload(cluster: Cluster, namespace: str) -> Workload:
+    """A copy of mytest for this file; a test that changes it need not put it back: `mytest` does."""
+    return Workload.copy_of_mytest(cluster, namespace, "mytest")
+
+
+@pytest.fixture
+def mytest(cluster: Cluster, workload: Workload) -> Iterator[Exposed]:
+    """Three ready copies of mytest, and a ClusterIP Service of this test's own in front of them."""
+    workload.set_replicas(3)
+    service = Exposed(workload, f"mytest-{secrets.token_hex(3)}").expose()
+    workload.settle(3, service=service.name)
+    yield service
+    cluster.remove(Service, service.name, namespace=workload.namespace)
+
+
+@pytest.fixture(scope="session")
+def default_mytest(cluster: Cluster) -> Exposed:
+    """mytest and mytest-svc as the lab brought them up: to read, never to change."""
+    return Exposed(Workload(cluster, "default", "mytest"), "mytest-svc")
+
+
+def start_pod(cluster: Cluster, namespace: str, image: str) -> tuple[str, str]:
+    """Start a pod that sleeps, from an image the lab ships; returns (namespace, name) once it is Ready."""
+    name = f"{image}-{secrets.token_hex(3)}"
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"run": name}},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [
+                    {
+                        "name": image,
+                        "image": cluster.image(image),
+                        "imagePullPolicy": "Never",
+                        "command": ["sleep", "86400"],
+                    }
+                ],
+            },
+        }
+    )
+    wait_until(
+        f"the pod {namespace}/{name} to be Ready",
+        lambda: cluster.is_ready(namespace, name),
+        timeout=POD_START,
+    )
+    return namespace, name

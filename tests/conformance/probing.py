@@ -1,0 +1,170 @@
+"""Traffic from each of a Service's clients: every node, a pod, and a machine outside the cluster.
+
+The prober is one process that opens a fresh connection for every request and accounts for each of them: its
+counts can be trusted, and no process is started a request.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .cluster import Cluster
+from .nodes import Node
+
+PROBER = "/usr/local/bin/prober"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run's requests."""
+
+    client: str
+    target: str
+    count: int
+    answers: Mapping[str, int]
+    """Pod name to the number of requests it answered."""
+    failures: Mapping[str, int]
+    """`refused`, `timeout`, `reset` or `other: …` to a number of requests."""
+    seconds: float
+
+    @classmethod
+    def from_json(cls, client: str, values: Mapping[str, Any]) -> Outcome:
+        """Read the prober's report, and see that no request is missing from it."""
+        outcome = cls(
+            client=client,
+            target=values["target"],
+            count=values["count"],
+            answers=dict(values.get("answers") or {}),
+            failures=dict(values.get("failures") or {}),
+            seconds=values["seconds"],
+        )
+        told = sum(outcome.answers.values()) + sum(outcome.failures.values())
+        assert told == outcome.count, f"the prober accounts for {told} of {outcome.count} requests: {values}"
+        return outcome
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered."""
+        return sum(self.answers.values())
+
+    def __str__(self) -> str:
+        """One line for a failure message."""
+        return (
+            f"{self.client} → {self.target}: {self.answered} of {self.count} answered {dict(self.answers)}, "
+            f"failures {dict(self.failures)}, {self.seconds:.1f} s"
+        )
+
+    def assert_all_answered(self, by: set[str] | None = None) -> None:
+        """Every request was answered, and by no other pod than these."""
+        assert self.answered == self.count, str(self)
+        if by is not None:
+            assert set(self.answers) <= by, f"{self}: only {sorted(by)} may answer"
+
+    def assert_none_answered(self, *, kind: str | None = None) -> None:
+        """No request was answered; all of them failed in the one way named, if one is."""
+        assert not self.answers, str(self)
+        if kind is not None:
+            assert set(self.failures) == {kind}, f"{self}: must be {kind}"
+
+
+class Client(ABC):
+    """A place that connects to Services."""
+
+    name: str
+
+    @abstractmethod
+    def run(self, script: str, *, timeout: float) -> str:
+        """What a shell script printed there."""
+
+    def probe(
+        self, *targets: str, count: int = 3, udp: bool = False, timeout: float = 2, pause: float = 0
+    ) -> list[Outcome]:
+        """Send `count` requests to each target in turn, each on a fresh connection, one after another.
+
+        >>> node01.probe("http://10.96.0.20", count=30)[0].answers
+        {'mytest-5c7-abcde': 11, 'mytest-5c7-fghij': 10, 'mytest-5c7-klmno': 9}
+
+        Args:
+            targets: URLs (`http://10.96.0.20:80`), or `address:port` with `udp`.
+            count: requests to each target.
+            udp: datagrams, each from a fresh port.
+            timeout: seconds a request may take.
+            pause: seconds between two requests.
+        """
+        options = f"--count {count} --timeout {timeout:g}s --pause {pause:g}s" + (" --udp" if udp else "")
+        script = "\n".join(f"{self.prober} {options} {shlex.quote(target)}" for target in targets)
+        longest = len(targets) * count * (timeout + pause) + 15
+        return [
+            Outcome.from_json(self.name, report)
+            for report in objects(self.run(script, timeout=min(longest, 240)))
+        ]
+
+    @property
+    def prober(self) -> str:
+        """The prober's path there."""
+        return PROBER
+
+
+class FromNode(Client):
+    """A node of the cluster itself."""
+
+    def __init__(self, node: Node) -> None:
+        self.name = node.name
+        self.node = node
+
+    def run(self, script: str, *, timeout: float) -> str:
+        """Over the node's ssh connection."""
+        return self.node.run(script, timeout=timeout)
+
+
+class FromPod(Client):
+    """A pod, through the API's exec."""
+
+    def __init__(self, cluster: Cluster, namespace: str, pod: str) -> None:
+        self.name = "pod"
+        self.cluster, self.namespace, self.pod = cluster, namespace, pod
+
+    def run(self, script: str, *, timeout: float) -> str:
+        """In the pod's only container."""
+        return self.cluster.execute(self.namespace, self.pod, ["sh", "-c", script], timeout=timeout)
+
+
+class FromOutside(Client):
+    """The operator: a machine on the lab's network, no part of the cluster; this process runs on it."""
+
+    def __init__(self, prober: Path) -> None:
+        self.name = "outside"
+        self.path = prober
+
+    def run(self, script: str, *, timeout: float) -> str:
+        """As a child of this process."""
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}: {script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    @property
+    def prober(self) -> str:
+        """The copy of the nodes' own prober."""
+        return shlex.quote(str(self.path))
+
+
+def objects(text: str) -> Sequence[Mapping[str, Any]]:
+    """The JSON objects that follow one another in a text."""
+    decoder, found, rest = json.JSONDecoder(), [], text.strip()
+    while rest:
+        try:
+            value, end = decoder.raw_decode(rest)
+        except ValueError:
+            raise AssertionError(f"not the prober's report: {rest[:500]}") from None
+        found.append(value)
+        rest = rest[end:].lstrip()
+    return found

@@ -1,0 +1,105 @@
+"""ClusterIP: the Service answers on its virtual IP from every node and from a pod, by the pods it selects."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from ipaddress import ip_address
+
+from .cluster import Cluster
+from .declared import declared
+from .nodes import Node
+from .probing import Client, FromNode, FromPod
+from .subject import Lab
+from .waiting import PROGRAMMED, wait_until
+from .workload import POD_START, TARGET_PORT, Exposed, service_manifest
+
+GREETING = re.compile(r"Hello Kubernetes bootcamp! \| Running on: (\S+) \| v=1")
+
+
+def test_endpoints_are_the_pods(cluster: Cluster, default_mytest: Exposed) -> None:
+    (port,) = cluster.ports_of("default", "mytest-svc")
+    pods = default_mytest.workload.pods()
+    assert len(pods) == 3
+    assert (port.number, port.protocol) == (80, "TCP")
+    assert cluster.endpoints("default", "mytest-svc") == {(ip, TARGET_PORT) for ip in pods.values()}
+
+
+def test_virtual_ip_is_of_the_service_range(default_mytest: Exposed, lab: Lab) -> None:
+    assert ip_address(default_mytest.cluster_ip) in lab.config.kubernetes.service_cidr
+
+
+def test_curl_is_greeted(node: Node, default_mytest: Exposed) -> None:
+    said = node.run(f"curl -sS -m 5 {default_mytest.url}")
+    found = GREETING.fullmatch(said.strip())
+    assert found, f"{node.name}: {said!r}"
+    assert found[1] in default_mytest.workload.pods()
+
+
+def test_answers(inside: Client, default_mytest: Exposed) -> None:
+    (outcome,) = inside.probe(default_mytest.url, count=30)
+    outcome.assert_all_answered(by=set(default_mytest.workload.pods()))
+
+
+def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed) -> None:
+    manifest = mytest.manifest()
+    manifest["spec"]["ports"][0]["protocol"] = "UDP"
+    cluster.apply({**manifest, "metadata": {"name": f"{mytest.name}-udp", "namespace": mytest.namespace}})
+    (port,) = cluster.ports_of(mytest.namespace, f"{mytest.name}-udp")
+    target = f"{port.cluster_ip}:{port.number}"
+    wait_until(
+        f"{inside.name} to reach {target} over UDP",
+        lambda: inside.probe(target, count=1, udp=True)[0].answered,
+        timeout=PROGRAMMED,
+    )
+    (outcome,) = inside.probe(target, count=30, udp=True)
+    outcome.assert_all_answered(by=set(mytest.workload.pods()))
+
+
+def test_kubernetes_answers_on_443(inside: Client, cluster: Cluster, lab: Lab) -> None:
+    """`kubernetes.default`: upstream's "should provide secure master service"."""
+    (port,) = cluster.ports_of("default", "kubernetes")
+    assert port.number == 443
+    assert cluster.endpoints("default", "kubernetes", port="https") == {
+        (str(lab.config.master.address), 6443)
+    }
+    url = f"https://{port.cluster_ip}:443/readyz"
+    assert inside.run(f"curl -sSk -m 10 {url}", timeout=15).strip() == "ok", f"{inside.name}: {url}"
+
+
+def test_other_port_is_not_served(node: Node, mode: str, version: str, default_mytest: Exposed) -> None:
+    entry = declared("clusterip-wrong-port", mode=mode, version=version)
+    (outcome,) = FromNode(node).probe(f"http://{default_mytest.cluster_ip}:81", count=2)
+    outcome.assert_none_answered(kind="refused" if entry.expected == "refused" else None)
+
+
+def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str) -> None:
+    """Hairpin: the answer has to come back through the node, so its source is masqueraded."""
+    name = f"hairpin-{secrets.token_hex(3)}"
+    original = cluster.deployment("default", "mytest").spec
+    assert original is not None
+    template = original.template.to_dict()["spec"]
+    client = {
+        "name": "client",
+        "image": cluster.image("tools"),
+        "imagePullPolicy": "Never",
+        "command": ["sleep", "86400"],
+    }
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"run": name}},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [client, *template["containers"]]},
+        }
+    )
+    cluster.apply(service_manifest(namespace, name, {"run": name}))
+    wait_until(
+        f"{name} to be its Service's endpoint", lambda: cluster.endpoints(namespace, name), timeout=POD_START
+    )
+    (port,) = cluster.ports_of(namespace, name)
+    pod = FromPod(cluster, namespace, name)
+    url = f"http://{port.cluster_ip}:80"
+    wait_until(f"{name} to reach itself", lambda: pod.probe(url, count=1)[0].answered, timeout=PROGRAMMED)
+    (outcome,) = pod.probe(url, count=20)
+    outcome.assert_all_answered(by={name})

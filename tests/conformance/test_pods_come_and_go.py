@@ -1,0 +1,89 @@
+"""Pods come and go: every node's rules and traffic follow, and the ClusterIP stays.
+
+No stale backend is chosen once `STALE` seconds have passed since the EndpointSlices changed.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from .declared import declared
+from .nodes import Node, on_each
+from .probing import FromNode, Outcome
+from .rulebook import Rulebook
+from .waiting import wait_until
+from .workload import POD_START, REPLICAS, Exposed
+
+STALE = 5.0
+"""Seconds from an EndpointSlice's change until no node may choose a backend that is gone: kube-proxy waits up
+to its minSyncPeriod (1 s), a sync takes up to a second on a user-mode node, the rest is for busy cores."""
+REQUESTS = 60
+QUICKLY = 1.0
+"""Seconds a refusal may take: it is an answer, not a time-out."""
+
+
+def traffic(nodes: tuple[Node, ...], service: Exposed, *, count: int = REQUESTS) -> dict[str, Outcome]:
+    """Requests to the ClusterIP from every node at once."""
+    return on_each(nodes, lambda node: FromNode(node).probe(service.url, count=count)[0])
+
+
+def assert_followed(nodes: tuple[Node, ...], service: Exposed, rulebook: Rulebook, changed: float) -> None:
+    """Rules equal the slices within STALE of the change; after it only live pods answer, on every node."""
+    rulebook.settle(timeout=max(0.0, changed + STALE - time.monotonic()))
+    time.sleep(max(0.0, changed + STALE - time.monotonic()))
+    pods = set(service.workload.pods())
+    for outcome in traffic(nodes, service).values():
+        outcome.assert_all_answered(by=pods)
+
+
+def test_deleted_pod_is_never_chosen_again_and_replaced(
+    mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook
+) -> None:
+    before = mytest.cluster_ip
+    victim, ip = next(iter(mytest.workload.pods().items()))
+    mytest.workload.delete_pod(victim)
+    wait_until(
+        f"the deleted pod {victim} to leave the EndpointSlices",
+        lambda: ip not in {address for address, _ in mytest.cluster.endpoints(mytest.namespace, mytest.name)},
+        timeout=POD_START,
+    )
+    # From the slices' change on, not from the pod's end: its replacement may still be starting.
+    time.sleep(STALE)
+    for outcome in traffic(nodes, mytest).values():
+        assert victim not in outcome.answers, (
+            f"{outcome}: {victim} left the EndpointSlices {STALE:g} s before"
+        )
+        assert outcome.answered == outcome.count, str(outcome)
+    mytest.workload.settle(REPLICAS, service=mytest.name)
+    assert_followed(nodes, mytest, rulebook, time.monotonic())
+    assert mytest.cluster_ip == before
+
+
+@pytest.mark.parametrize("replicas", [5, 1])
+def test_scaling_is_followed(
+    mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook, replicas: int
+) -> None:
+    before = mytest.cluster_ip
+    mytest.workload.set_replicas(replicas)
+    mytest.workload.settle(replicas, service=mytest.name)
+    assert_followed(nodes, mytest, rulebook, time.monotonic())
+    assert mytest.cluster_ip == before
+
+
+def test_scaled_to_nothing_is_refused_quickly_and_comes_back(
+    mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook, mode: str, version: str
+) -> None:
+    before = mytest.cluster_ip
+    mytest.workload.set_replicas(0)
+    mytest.workload.settle(0, service=mytest.name)
+    rulebook.settle(timeout=STALE)
+    entry = declared("no-endpoints", mode=mode, version=version)
+    for outcome in traffic(nodes, mytest, count=3).values():
+        outcome.assert_none_answered(kind=entry.expected)
+        assert outcome.seconds / outcome.count < QUICKLY, f"{outcome}: refused, but slowly"
+    mytest.workload.set_replicas(REPLICAS)
+    mytest.workload.settle(REPLICAS, service=mytest.name)
+    assert_followed(nodes, mytest, rulebook, time.monotonic())
+    assert mytest.cluster_ip == before

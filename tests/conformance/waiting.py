@@ -1,0 +1,46 @@
+"""The one bounded wait of the suites."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PROGRAMMED = 10.0
+"""Seconds that every kube-proxy gets to program a change before it counts as missing: its minSyncPeriod is
+1 s, nft and iptables-restore take up to a second on a user-mode node. Generous: it bounds a wait."""
+
+
+def wait_until(what: str, check: Callable[[], T], *, timeout: float, interval: float = 0.3) -> T:
+    """Call `check` until it holds, and return what it returned.
+
+    A check does not hold yet when it returns something falsy or raises AssertionError; any other error ends
+    the wait at once. The check is made once more after the deadline: a slow reading is no fault.
+
+    >>> wait_until("three ready endpoints", lambda: len(endpoints()) == 3, timeout=60)
+
+    Args:
+        what: what is waited for, as the failure shall name it.
+        check: a reading that holds or not.
+        timeout: seconds.
+        interval: seconds between two readings.
+
+    Raises:
+        AssertionError: the time is over; says what was waited for and the last reading.
+    """
+    started = time.monotonic()
+    while True:
+        last_try = time.monotonic() - started >= timeout
+        try:
+            value = check()
+        except AssertionError as fault:
+            last: object = fault
+        else:
+            if value:
+                return value
+            last = repr(value)
+        if last_try:
+            raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {last}")
+        time.sleep(interval)
