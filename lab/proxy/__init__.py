@@ -10,9 +10,9 @@ Everything here is a pure function of text and objects; only you talk to machine
 >>> svc.service, svc.kind, svc.masquerade, svc.affinity, svc.refusal
 ('default/mytest-svc', 'cluster', 'outside pod cidr', None, None)
 >>> [(b.ip, b.port, b.weight) for b in svc.backends]
-[('10.244.1.3', 8080, Fraction(1, 3)), ('10.244.1.4', 8080, Fraction(1, 3)), ('10.244.2.2', 8080, Fraction(1, 3))]
+[('10.244.1.3', 8080, Fraction(1, 2)), ('10.244.2.2', 8080, Fraction(1, 2))]
 
-A round trip into a node is dear, so all dumps can be had in one (an absent table or tool gives an empty text):
+A round trip into a node is dear, so all dumps can be had in one (what is absent gives an empty text):
 
 >>> outputs = proxy.split(host.run(proxy.script()).stdout)      # name -> text, for every mode at once
 

@@ -11,7 +11,7 @@ from lab.proxy.model import UnreadableDump
 COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "iptables-save": ("iptables-save",),
-        # Only kube-proxy's own table: an older nft cannot list what a newer one made elsewhere (kubernetes#136786).
+        # Only kube-proxy's own: an older nft may not read what a newer one made elsewhere (kubernetes#136786).
         "nft": ("nft", "-j", "list", "table", "ip", "kube-proxy"),
         "ipvsadm": ("ipvsadm", "-Sn"),
         "ipset": ("ipset", "save"),
@@ -47,7 +47,7 @@ def split(text: str) -> dict[str, str]:
         if line.startswith(_MARK):
             current = outputs.setdefault(line.removeprefix(_MARK).strip(), [])
         elif current is None:
-            raise UnreadableDump("The output of the dump script does not begin with a mark", details=[line.strip()])
+            raise UnreadableDump("The dump script's output begins without a mark", details=[line.strip()])
         else:
             current.append(line)
     if not outputs:

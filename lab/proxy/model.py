@@ -37,7 +37,7 @@ class Kind(StrEnum):
     CLUSTER = "cluster"
     NODEPORT = "nodeport"
     EXTERNAL = "external"
-    """An external IP. In nftables mode a load balancer IP without source ranges too: its rules are the same."""
+    """An external IP; a load balancer IP too where its rules look the same (nftables, or no endpoints)."""
     LOADBALANCER = "loadbalancer"
 
 
@@ -85,7 +85,7 @@ class ServiceRules:
 
     kind: Kind
     service: str | None = None
-    """`namespace/name:port name`, without the colon when the port has no name; None where rules don't tell (ipvs)."""
+    """`namespace/name:port name`, no colon when the port has no name; None where rules don't tell (ipvs)."""
     backends: tuple[Backend, ...] = ()
     """Where a client outside the cluster is sent (of a ClusterIP: every client), sorted by address."""
     inside_backends: tuple[Backend, ...] | None = None
@@ -106,7 +106,7 @@ class ServiceRules:
     source_ranges: tuple[str, ...] | None = None
     """The only sources let through to a load balancer IP, sorted; None when all are."""
     blocks_node: bool = False
-    """The node itself is shut out of a load balancer IP by a rule of its own (ipvs only, kubernetes#119656)."""
+    """A rule of its own shuts the node out of a load balancer IP (ipvs only, kubernetes#119656)."""
     raw: tuple[str, ...] = field(default=(), compare=False)
     """The rules this was read from, as dumped."""
 
@@ -133,7 +133,7 @@ class NodeRules:
     node_port_addresses: tuple[str, ...] = ()
     """The node's addresses on which NodePorts are served."""
     health_check_ports: frozenset[int] = frozenset()
-    """healthCheckNodePorts that the node's packet filter is told to accept; nftables mode tells it nothing."""
+    """healthCheckNodePorts that the packet filter is told to accept; nftables mode tells it nothing."""
     local_pods: str | None = None
     """How kube-proxy tells its pods' traffic: a CIDR, or `iifname cni0`; None if it does not."""
     bound_addresses: frozenset[str] = frozenset()
@@ -154,7 +154,7 @@ class NodeRules:
         }
 
 
-class UnrecognisedRule(LabError):
+class UnrecognisedRule(LabError):  # noqa: N818
     """A rule in a chain that kube-proxy owns has a piece this reader does not know.
 
     Nothing is skipped silently: an unknown piece could change where connections go.
@@ -167,12 +167,12 @@ class UnrecognisedRule(LabError):
         super().__init__(
             f"Unrecognised rule{f' in {where}' if where else ''}: {why}",
             details=[raw],
-            fix="Report this rule with the version of kube-proxy, or read it with a newer release of this tool.",
+            fix="Report this rule with kube-proxy's version, or use a newer release of this tool.",
         )
         self.raw = raw
 
 
-class UnreadableDump(LabError):
+class UnreadableDump(LabError):  # noqa: N818
     """A node's dump is missing or is not what the command prints."""
 
 
