@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from lab import shell
 from lab.errors import BringUpError, WaitTimeout
 from lab.host import Tool
 
@@ -199,6 +201,28 @@ class Namespace:
                 found.append(parent)
         # The very command that is waiting here may have come through nsenter itself.
         return {pid: _started(pid) for pid in found if pid not in (os.getpid(), os.getppid())}
+
+
+def faults() -> list[str]:
+    """Why this user cannot make the namespaces; empty when they can be made. Tries it, and leaves nothing."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return []  # reported as missing tools
+    probe = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--mount", "--fork"]
+    tried = shell.run([*probe, "ip", "link", "add", "lab0", "type", "bridge"], timeout=20, check=False)
+    if tried.ok:
+        return []
+    why = tried.stderr.strip().splitlines()[-1:] or [f"exit {tried.returncode}"]
+    hint = "user namespaces are switched off"
+    for name, bad in (
+        ("kernel.apparmor_restrict_unprivileged_userns", "1"),
+        ("kernel.unprivileged_userns_clone", "0"),
+        ("user.max_user_namespaces", "0"),
+    ):
+        file = Path("/proc/sys") / name.replace(".", "/")
+        if file.is_file() and file.read_text().strip() == bad:
+            wanted = {"1": "0", "0": "1"}[bad] if name != "user.max_user_namespaces" else "10000"
+            hint = f"{name} is {bad}: sudo sysctl -w {name}={wanted}, or run as root"
+    return [f"this user cannot make a bridge in a network namespace of its own ({why[0]}): {hint}"]
 
 
 def _only_child(parent: subprocess.Popen[str], timeout: float = 10) -> int | None:
