@@ -1,4 +1,4 @@
-"""What the chains of one Service port mean, whichever packet filter they were read from (iptables, nftables)."""
+"""What the chains of one Service port mean, read from iptables or from nftables."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Way:
 
     def faults(self, front: Frontend) -> list[str]:
         """What does not fit together."""
-        found = []
+        found: list[str] = []
         for balance in (self.outside, self.inside):
             if balance is not None:
                 found += balance.faults

@@ -11,7 +11,7 @@ from lab.proxy.model import UnreadableDump
 COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "iptables-save": ("iptables-save",),
-        # Only kube-proxy's own: an older nft may not read what a newer one made elsewhere (kubernetes#136786).
+        # Its own table only: an older nft may not read what newer ones made elsewhere (kubernetes#136786).
         "nft": ("nft", "-j", "list", "table", "ip", "kube-proxy"),
         "ipvsadm": ("ipvsadm", "-Sn"),
         "ipset": ("ipset", "save"),

@@ -103,7 +103,7 @@ class _Node:
                 self._add(Frontend(ip, port, protocol), target, Kind.NODEPORT, name, rule.raw)
 
     def _add(self, front: Frontend, target: str, kind: Kind, name: str, raw: str) -> None:
-        """A nat rule sends the frontend to the target; of several such rules the first counts, as in the kernel."""
+        """A nat rule sends the frontend to the target; of several such rules the first one counts."""
         if front in self.services:
             return
         ranges = None

@@ -5,6 +5,8 @@ Upstream: `setupNFTables` in `pkg/proxy/nftables/proxier.go`, 1.34 and 1.37.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lab.proxy.model import Masquerade, UnrecognisedRule
 from lab.proxy.nft_chains import MARK_CHAIN, marks, pods
 from lab.proxy.nft_json import NftRule, NftTable
@@ -43,7 +45,7 @@ class Base:
         self.local_pods: str | None = None
         self.dropped_cidrs: tuple[str, ...] = ()
         self._hooks()
-        readers = {
+        readers: dict[str, Callable[[NftRule], None]] = {
             "services": self._services,
             "masquerading": self._masquerading,
             "cluster-ips-check": self._cluster_ips_check,
@@ -51,7 +53,7 @@ class Base:
             "service-endpoints-check": lambda rule: self._only(rule, f"vmap {_TUPLE} @no-endpoint-services"),
             "firewall-check": lambda rule: self._only(rule, f"vmap {_TUPLE} @firewall-ips"),
             REJECT_CHAIN: lambda rule: self._only(rule, "reject"),
-            MARK_CHAIN: lambda rule: marks(rule.statements[-1]) or self._unknown(rule),
+            MARK_CHAIN: self._mark,
         }
         for name, chain in table.chains.items():
             if name in _HOOKS or "/" in name:
@@ -76,6 +78,10 @@ class Base:
     def _only(self, rule: NftRule, end: str) -> None:
         tests = [test for test in rule.statements[:-1] if not test.startswith("counter ")]
         if tests or rule.statements[-1] != end:
+            self._unknown(rule)
+
+    def _mark(self, rule: NftRule) -> None:
+        if len(rule.statements) != 1 or not marks(rule.statements[0]):
             self._unknown(rule)
 
     def _hooks(self) -> None:

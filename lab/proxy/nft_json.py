@@ -1,23 +1,19 @@
 """JSON of `nft -j list table …` into chains, sets and maps; it knows nothing of Kubernetes.
 
-Each statement of a rule becomes one short string in nft's own manner (`ip daddr == @cluster-ips`,
-`goto external-…`), so that a reader compares strings. A piece that cannot be said so raises.
-Upstream: libnftables-json(5). Written against what nft 1.0.6 and later print.
+Each statement of a rule becomes one short string (see `lab.proxy.nft_words`), so that a reader compares
+strings. A piece that cannot be said so raises.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 from lab.proxy.model import UnreadableDump, UnrecognisedRule
+from lab.proxy.nft_words import Json, expression, statement
 
-Json = Any
-"""A value out of json.loads; every use checks its shape."""
-
-_VERDICTS = {"jump", "goto"}
-_OPERATORS = {"&", "|", "^"}
+# What taking apart JSON of an unexpected shape raises.
+_ODD = (KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +95,11 @@ def _rule(body: dict[str, Json]) -> NftRule:
         statements: list[str] = []
         choices: dict[int, str] = {}
         modulus = 0
-        for statement in body["expr"]:
-            (what, value), *_ = statement.items()
+        for item in body["expr"]:
+            (what, value), *_ = item.items()
             if what == "counter" and isinstance(value, dict):
                 continue  # an anonymous counter, as an operator may add for a look
-            statements.append(_statement(what, value))
+            statements.append(statement(what, value))
             numbered = value.get("addr") if what == "dnat" else value if what == "vmap" else None
             if isinstance(numbered, dict) and "map" in numbered:
                 numbered = numbered["map"]
@@ -111,8 +107,8 @@ def _rule(body: dict[str, Json]) -> NftRule:
                 modulus = int(numbered["key"]["numgen"]["mod"])
                 choices = _choices(numbered["data"]["set"])
         return NftRule(body["chain"], tuple(statements), choices, modulus, raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnrecognisedRule(raw, f"{type(error).__name__}: {error}", where=body["chain"]) from error
+    except _ODD as error:
+        raise UnrecognisedRule(raw, f"no such piece is known ({error!r})", where=body["chain"]) from error
 
 
 def _choices(items: list[list[Json]]) -> dict[int, str]:
@@ -120,76 +116,8 @@ def _choices(items: list[list[Json]]) -> dict[int, str]:
     for key, outcome in items:
         first, last = key["range"] if isinstance(key, dict) else (key, key)
         for number in range(int(first), int(last) + 1):
-            chosen[number] = _expression(outcome)
+            chosen[number] = expression(outcome)
     return chosen
-
-
-def _statement(what: str, value: Json) -> str:
-    if what == "match":
-        # How nft spells a test of flags differs by release: `ct state new` is the same as `ct state == new`.
-        operator = "==" if value["op"] in ("in", "==") else value["op"]
-        return f"{_expression(value['left'])} {operator} {_expression(value['right'])}"
-    if what in _VERDICTS:
-        return f"{what} {value['target']}"
-    if what == "vmap":
-        if "numgen" in value["key"]:
-            return f"vmap {_expression(value['key'])}"
-        return f"vmap {_expression(value['key'])} {_expression(value['data'])}"
-    if what == "mangle":
-        return f"{_expression(value['key'])} set {_expression(value['value'])}"
-    if what == "dnat":
-        if isinstance(value["addr"], dict):
-            return f"dnat map {_expression(value['addr']['map']['key'])}"
-        return f"dnat {value['addr']}:{value['port']}"
-    if what == "masquerade":
-        flags = (value or {}).get("flags", ())
-        return " ".join(["masquerade", *([flags] if isinstance(flags, str) else flags)])
-    if what == "set":
-        return f"{value['op']} {value['set']} {_expression(value['elem'])}"
-    if what == "counter":
-        return f"counter {value}"
-    if what in ("drop", "accept", "return") and value is None:
-        return what
-    if what == "reject":
-        kind = "port-unreachable" if value is None else value.get("expr", "port-unreachable")
-        return "reject" if kind == "port-unreachable" else f"reject {kind}"
-    raise ValueError(f"statement {what!r} is not known")
-
-
-def _expression(value: Json) -> str:
-    if isinstance(value, (str, int)):
-        return str(value)
-    (what, body), *_ = value.items()
-    if what == "payload":
-        return f"{body['protocol']} {body['field']}"
-    if what == "meta":
-        return str(body["key"])
-    if what == "ct":
-        return f"ct {body['key']}"
-    if what == "fib":
-        flags = [body["flags"]] if isinstance(body["flags"], str) else body["flags"]
-        return f"fib {' . '.join(flags)} {body['result']}"
-    if what == "prefix":
-        return f"{body['addr']}/{body['len']}"
-    if what == "range":
-        return f"{body[0]}-{body[1]}"
-    if what == "concat":
-        return " . ".join(_expression(part) for part in body)
-    if what == "set":
-        return "{ " + ", ".join(_expression(part) for part in body) + " }"
-    if what == "numgen":
-        if body["mode"] != "random" or body.get("offset", 0) != 0:
-            raise ValueError(f"numgen {body} is not known")
-        return f"numgen random mod {body['mod']}"
-    if what in _OPERATORS:
-        return f"{_expression(body[0])} {what} {_expression(body[1])}"
-    if what == "elem":
-        return _expression(body["val"])
-    if what in _VERDICTS:
-        return f"{what} {body['target']}"
-    if what in ("drop", "accept", "return") and body is None:
-        return what
-    raise ValueError(f"expression {what!r} is not known")
 
 
 def _element(item: Json) -> Element:
@@ -199,7 +127,7 @@ def _element(item: Json) -> Element:
         comment = None
         if isinstance(key, dict) and "elem" in key:
             comment = key["elem"].get("comment")
-        words = _expression(key).split(" . ")
-        return Element(tuple(words), None if value is None else _expression(value), comment, raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnrecognisedRule(raw, f"{type(error).__name__}: {error}") from error
+        words = expression(key).split(" . ")
+        return Element(tuple(words), None if value is None else expression(value), comment, raw)
+    except _ODD as error:
+        raise UnrecognisedRule(raw, f"no such piece is known ({error!r})") from error
