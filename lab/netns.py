@@ -3,7 +3,8 @@
 A *holder* process (PID 1 of the PID namespace) keeps them. Everything that belongs to the lab on this host
 runs inside: the machines, the port forwarder, Ansible, pytest. So ending the holder ends all of it, whatever
 state the lab is in, and the bridge, the veths and the tmpfs go with it. No rights on the host are needed: the
-user is root only inside the user namespace (user_namespaces(7), pid_namespaces(7)).
+user is root only inside the user namespace (user_namespaces(7), pid_namespaces(7)). A provider that needs the
+host's own root inside, as containers do, leaves the user namespace out.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ TOOLS = (
     Tool("ip", "iproute2", "makes the lab's bridge and links"),
 )
 BRIDGE = "lab0"
-ENTER = ("--user", "--net", "--pid", "--preserve-credentials")
+MAKE = ("--net", "--pid", "--mount", "--fork")
+MAKE_USER = ("--user", "--map-root-user")
+ENTER = ("--net", "--pid")
+ENTER_USER = ("--user", "--preserve-credentials")
 # The holder waits for a word, so that it ends by itself if its parent is killed before its PID is on record;
 # after that it only reaps what is left to it.
 HOLDER = "read -r go || exit 1; exec <&- ; while :; do sleep 86400 & wait; done"
@@ -68,26 +72,19 @@ class Namespace:
         return namespace if namespace.alive() else None
 
     @classmethod
-    def create(cls, file: Path) -> Namespace:
+    def create(cls, file: Path, *, user: bool = True) -> Namespace:
         """Make the namespaces and put them on record in `file`.
+
+        Args:
+            file: the record.
+            user: make a user namespace too; False is for the host's root only.
 
         Raises:
             BringUpError: the host does not let this user make them.
         """
         # A kill between these lines leaves nothing: the holder ends when its standard input closes unheard.
         with subprocess.Popen(
-            [
-                "unshare",
-                "--user",
-                "--map-root-user",
-                "--net",
-                "--pid",
-                "--mount",
-                "--fork",
-                "sh",
-                "-c",
-                HOLDER,
-            ],
+            ["unshare", *(MAKE_USER if user else ()), *MAKE, "sh", "-c", HOLDER],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -120,7 +117,9 @@ class Namespace:
 
     def enter(self, *extra: str) -> list[str]:
         """The argv prefix that runs a command inside, as root there; `extra` adds to nsenter's options."""
-        return ["nsenter", "--target", str(self.pid), *ENTER, *extra, "--"]
+        # nsenter refuses to enter the user namespace it is in already.
+        user = ENTER_USER if _user_namespace(self.pid) != _user_namespace(os.getpid()) else ()
+        return ["nsenter", "--target", str(self.pid), *user, *ENTER, *extra, "--"]
 
     def ip(self, *commands: str) -> None:
         """Run `ip` commands inside, all in one call.
@@ -207,7 +206,7 @@ def faults() -> list[str]:
     """Why this user cannot make the namespaces; empty when they can be made. Tries it, and leaves nothing."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return []  # reported as missing tools
-    probe = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--mount", "--fork"]
+    probe = ["unshare", *MAKE_USER, *MAKE]
     tried = shell.run([*probe, "ip", "link", "add", "lab0", "type", "bridge"], timeout=20, check=False)
     if tried.ok:
         return []
@@ -246,8 +245,16 @@ def _members(namespace: str | None) -> Sequence[int]:
 
 
 def _pid_namespace(pid: int) -> str | None:
+    return _namespace(pid, "pid")
+
+
+def _user_namespace(pid: int) -> str | None:
+    return _namespace(pid, "user")
+
+
+def _namespace(pid: int, kind: str) -> str | None:
     try:
-        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except OSError:
         return None
 

@@ -1,0 +1,180 @@
+"""Node containers: every machine is a systemd container on the host's own kernel, raised by rootful podman.
+
+Faster than user-mode nodes; the proxy modes are those of the host's kernel. The LAN is the same one: a bridge
+in a namespace of the lab's own, so nothing of it is on the host's network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+from lab import cgroups, forward, netns, shell, ssh
+from lab.config import PROXY_MODES
+from lab.errors import BringUpError, LabError
+from lab.host import Tool
+from lab.host_kernel import HostKernel
+from lab.netns import Namespace
+from lab.providers import podman_faults
+from lab.providers.base import Provider
+from lab.providers.podman_engine import Engine, runtime
+from lab.providers.podman_node import Node
+
+BOOT_TIMEOUT = 60
+LEFTOVER_TIMEOUT = 5
+#: Not loaded by the kernel itself when a container first needs them.
+MODULES = ("overlay", "br_netfilter", "nf_conntrack", "vxlan", "dummy", "ip_vs", "ip_vs_rr")
+
+
+class PodmanProvider(Provider):
+    """Systemd containers on a LAN in a namespace of their own."""
+
+    name = "podman"
+    image_parts = ("tree",)
+    tools = (
+        *netns.TOOLS,
+        *ssh.TOOLS,
+        Tool("podman", "podman", "runs the nodes"),
+        Tool(runtime(), runtime(), "is what podman starts the nodes with on this host"),
+    )
+
+    def faults(self) -> list[str]:
+        """What this user, this host and its kernel cannot do."""
+        if os.geteuid() != 0:
+            return [podman_faults.ROOT_NEEDED]
+        return [
+            *podman_faults.kernel_faults(HostKernel.detect()),
+            *podman_faults.link_faults(self.config.network.plugin),
+            *podman_faults.limit_faults(len(self.config.nodes)),
+            *podman_faults.disk_faults(self.state.dir),
+        ]
+
+    def proxy_modes(self) -> tuple[str, ...]:
+        """The modes that the host's kernel has all they need for."""
+        kernel = HostKernel.detect()
+        return tuple(mode for mode in PROXY_MODES if not kernel.lacks(mode))
+
+    def up(self, image: Mapping[str, Path]) -> bool:
+        """Start the containers that do not run, each on its own disk over the tree."""
+        key = ssh.make_key(self.state.ssh_key)
+        hosts = {node.name: str(node.address) for node in self.config.nodes}
+        sockets = self.state.make_sockets_dir()
+        ssh.write_config(self.state.ssh_config, hosts=hosts, key=self.state.ssh_key, sockets=sockets)
+        engine = self._orderly_engine()
+        containers = engine.containers()
+        nodes = self._nodes()
+        wanted = [node for node in nodes if node.name not in containers or not containers[node.name].running]
+        for node in wanted:
+            if node.name in containers:
+                engine.podman("rm", "--force", "--time=0", node.name)
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(lambda node: node.start(engine, image["tree"], key), wanted))
+            if wanted:
+                containers = engine.containers()
+            list(pool.map(lambda node: node.attach(engine, containers.get(node.name)), nodes))
+        ssh.wait(self.operator(), self.state.ssh_config, list(hosts), timeout=BOOT_TIMEOUT)
+        return bool(wanted)
+
+    def down(self) -> None:
+        """End the namespaces, and with them every process and mount; then what the kernel keeps by name."""
+        namespace = Namespace.load(self._record)
+        if namespace:
+            namespace.destroy()
+        cgroups.clear(self._group)
+        self._record.unlink(missing_ok=True)
+
+    def status(self) -> dict[str, str]:
+        """A node is `running` when its container is, `stopped` when only its disk is there."""
+        engine = self._engine()
+        running = {c.name for c in engine.containers().values() if c.running} if engine else set()
+        states = {}
+        for node in self.config.nodes:
+            disk = (self.state.nodes_dir / node.name).is_dir()
+            states[node.name] = "running" if node.name in running else "stopped" if disk else "absent"
+        return states
+
+    def operator(self) -> list[str]:
+        """Into the lab's network and PID namespace, still as the host's root."""
+        namespace = Namespace.load(self._record)
+        if namespace is None:
+            raise BringUpError(f"the lab {self.state.name!r} is not running", fix="lab up")
+        return namespace.enter()
+
+    def forward(self) -> dict[str, int]:
+        """Serve the forwarded ports from inside the namespace; one forwarder a lab."""
+        return forward.ensure(self.config, self.state, self.operator())
+
+    def evidence(self, into: Path) -> None:
+        """What podman and each node's journal say; it does not need ssh."""
+        engine = self._engine()
+        if engine is None:
+            return
+        wanted: dict[str, tuple[str, ...]] = {"podman-ps.txt": ("ps", "--all", "--no-trunc")}
+        for node in self.config.nodes:
+            wanted[f"{node.name}-console.log"] = ("logs", node.name)
+            wanted[f"{node.name}-journal.log"] = (
+                "exec",
+                node.name,
+                "journalctl",
+                "--no-pager",
+                "--lines=2000",
+            )
+        for file, words in wanted.items():
+            with contextlib.suppress(LabError):
+                said = engine.podman(*words, timeout=30, check=False)
+                (into / file).write_text(said.stdout + said.stderr)
+
+    @property
+    def _record(self) -> Path:
+        return self.state.machines_file
+
+    @property
+    def _group(self) -> str:
+        """The lab's control group, named after its folder: a lab of another state folder has another."""
+        return f"kube-service-lab-{hashlib.sha256(str(self.state.dir).encode()).hexdigest()[:12]}"
+
+    def _nodes(self) -> list[Node]:
+        return [
+            Node(
+                name=node.name,
+                number=number,
+                address=self._interface(node.address),
+                gateway=self._interface(self.config.network.gateway),
+                folder=self.state.nodes_dir / node.name,
+                memory=self.config.machine.memory,
+                cpus=self.config.machine.cpus,
+            )
+            for number, node in enumerate(self.config.nodes)
+        ]
+
+    def _interface(self, address: IPv4Address) -> IPv4Interface:
+        return IPv4Interface((address, self.config.network.subnet.prefixlen))
+
+    def _engine(self) -> Engine | None:
+        namespace = Namespace.load(self._record)
+        engine = Engine(namespace, self._group) if namespace else None
+        return engine if engine and engine.ready() else None
+
+    def _orderly_engine(self) -> Engine:
+        """The lab's engine: a new one where there is none, or where a killed command left podman at work."""
+        end = time.monotonic() + LEFTOVER_TIMEOUT
+        while (engine := self._engine()) and engine.busy() and time.monotonic() < end:
+            time.sleep(0.1)
+        return engine if engine and not engine.busy() else self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        """A new engine in new namespaces; whatever was left of others is ended first."""
+        self.down()
+        for module in HostKernel.detect().loadable(MODULES):
+            shell.run(["modprobe", module], timeout=20, check=False)
+        namespace = Namespace.create(self._record, user=False)
+        namespace.bridge(self._interface(self.config.network.gateway))
+        engine = Engine(namespace, self._group)
+        engine.start()
+        return engine

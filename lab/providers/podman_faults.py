@@ -1,0 +1,86 @@
+"""What a host cannot do that node containers need, each with what mends it; finding out leaves nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import cgroups, shell
+from lab.host_kernel import HostKernel
+from lab.providers.podman_node import limit
+
+ROOT_NEEDED = "the podman provider needs root: run this with sudo, or choose provider uml, which does without"
+OTHER = "choose provider uml, whose nodes have a kernel of their own"
+#: More than a node with its cluster up was seen to have (19): systemd, kubelet, containerd, the pods.
+INOTIFY_A_NODE = 30
+OPEN_FILES = 8192
+
+
+def kernel_faults(kernel: HostKernel, *, root: Path = cgroups.ROOT) -> list[str]:
+    """What the host's kernel and its control groups lack whatever the lab's configuration."""
+    faults = []
+    if "overlay" not in kernel.filesystems and "overlay" not in kernel.modules:
+        faults.append(f"this host's kernel has no overlay file system (CONFIG_OVERLAY_FS): {OTHER}")
+    if kernel.has("BRIDGE_NETFILTER", "br_netfilter") is False:
+        faults.append(f"this host's kernel has no br_netfilter (CONFIG_BRIDGE_NETFILTER): {OTHER}")
+    missing = cgroups.missing_controllers(root)
+    if missing:
+        faults.append(f"control groups without {', '.join(missing)}, which kubelet needs: {OTHER}")
+    return faults
+
+
+def link_faults(plugin: str) -> list[str]:
+    """Which links the kernel refuses, tried in a network namespace that is gone again at once."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return []  # reported as missing tools
+    probe: Sequence[str] = ["unshare", "--net", "ip", "link", "add", "probe", "type"]
+    faults = []
+    for kind, option in (("bridge", "BRIDGE"), ("veth", "VETH")):
+        said = shell.run([*probe, kind], timeout=20, check=False)
+        if not said.ok:
+            faults.append(
+                f"a {kind} link cannot be made here (CONFIG_{option}; {said.stderr.strip()}): {OTHER}"
+            )
+    if plugin == "flannel":
+        said = shell.run([*probe, "vxlan", "id", "1", "dstport", "8472"], timeout=20, check=False)
+        if not said.ok:
+            faults.append(
+                f"a vxlan link, which network.plugin flannel needs, cannot be made here "
+                f"(CONFIG_VXLAN; {said.stderr.strip()}): choose network.plugin routed, or provider uml"
+            )
+    return faults
+
+
+def limit_faults(nodes: int, *, sysctls: Path = Path("/proc/sys")) -> list[str]:
+    """Which of the host's limits, shared with every other program of root, are too low."""
+    faults = []
+    wanted = INOTIFY_A_NODE * nodes
+    file = sysctls / "fs/inotify/max_user_instances"
+    if file.is_file() and int(file.read_text()) < wanted:
+        faults.append(
+            f"fs.inotify.max_user_instances is {file.read_text().strip()}, {nodes} nodes need {wanted}: "
+            f"sudo sysctl -w fs.inotify.max_user_instances={max(512, 2 * wanted)}"
+        )
+    if limit("nofile") < OPEN_FILES:
+        faults.append(
+            f"a process may open {limit('nofile')} files here, a node needs {OPEN_FILES}: "
+            "raise the hard limit (ulimit -Hn)"
+        )
+    return faults
+
+
+def disk_faults(folder: Path, *, mounts: Path = Path("/proc/self/mounts")) -> list[str]:
+    """Whether the nodes' disks can lie where a lab's folder is: an overlay cannot be laid over an overlay."""
+    while not folder.exists():
+        folder = folder.parent
+    kind = ""
+    length = 0
+    for line in mounts.read_text().splitlines():
+        _, point, this, *_ = line.split()
+        point = point.replace("\\040", " ")
+        if folder.is_relative_to(point) and len(point) >= length:
+            kind, length = this, len(point)
+    if kind in ("overlay", "fuse.fuse-overlayfs", "nfs", "nfs4"):
+        return [f"{folder} is on {kind}, where a node cannot have its disk: set KUBE_SERVICE_LAB_STATE"]
+    return []
