@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools names the programs that component.yaml builds, so that go.mod keeps what they need.
+package tools
+
+import (
+	_ "github.com/containernetworking/plugins/plugins/meta/flannel"
+)
