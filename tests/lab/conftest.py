@@ -25,8 +25,7 @@ def make_lab() -> Iterator[MakeLab]:
 
     def make(label: str) -> Lab:
         # Short: the nodes' unix sockets are in it, and a path to one ends at 108 bytes.
-        state = Path(tempfile.mkdtemp(prefix="ksl-"))
-        lab = Lab(f"{label}-{secrets.token_hex(2)}", state)
+        lab = Lab(f"{label}-{secrets.token_hex(2)}", Path(tempfile.mkdtemp(prefix="ksl-")))
         labs.append(lab)
         return lab
 
@@ -35,6 +34,6 @@ def make_lab() -> Iterator[MakeLab]:
         lab.named("down", timeout=180).assert_success()
     left = [thing for lab in labs for thing in wait_until_gone(lab)]
     for lab in labs:
-        shutil.rmtree(lab.state, ignore_errors=True)
+        shutil.rmtree(lab.root, ignore_errors=True)
     assert not left, "lab down left behind:\n" + "\n".join(left)
     assert host_links() <= links, f"new network interfaces on the host: {host_links() - links}"

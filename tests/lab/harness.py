@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -45,22 +46,35 @@ class Result:
 
 @dataclass
 class Lab:
-    """One lab of a test's own, in a state folder of its own.
+    """One lab of a test's own, with its state and temporary files in a folder of its own.
 
     Every process that the command starts has this folder in its environment: that is how what is left of the
     lab is found, wherever it may hide.
     """
 
     name: str
-    state: Path
+    root: Path
     command: tuple[str, ...] = (str(LAB),)
     env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for folder in (self.state, self.tmp):
+            folder.mkdir(exist_ok=True)
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
 
     def argv(self, *args: str) -> list[str]:
         return [*self.command, *args]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "KUBE_SERVICE_LAB_STATE": str(self.state), "NO_COLOR": "1", **self.env}
+        ours = {"KUBE_SERVICE_LAB_STATE": str(self.state), "TMPDIR": str(self.tmp), "NO_COLOR": "1"}
+        return {**os.environ, **ours, **self.env}
 
     def run(self, *args: str, timeout: float = 300, stdin: str | None = None) -> Result:
         """Run `lab ARGS` to its end."""
@@ -74,7 +88,7 @@ class Lab:
             text=True,
             timeout=timeout,
             env=self.environment(),
-            cwd=self.state,
+            cwd=self.root,
             check=False,
         )
         seconds = time.monotonic() - begun
@@ -92,7 +106,7 @@ class Lab:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=self.environment(),
-            cwd=self.state,
+            cwd=self.root,
         )
 
     @property
@@ -103,10 +117,22 @@ class Lab:
         """Everything of this lab that is on the host, one a line: empty after `lab down`."""
         return [
             *(f"process {pid}: {command}" for pid, command in self.processes().items()),
-            *(f"mount {mount}" for mount in mounts(self.state)),
+            *(f"mount {mount}" for mount in mounts(self.root)),
             *(f"file {path}" for path in sorted(self.state.rglob("*"))),
+            # pytest keeps the temporary folders of its last runs, as it does for everybody.
+            *(
+                f"file {path}"
+                for path in sorted(self.tmp.iterdir())
+                if not path.name.startswith("pytest-of-")
+            ),
+            *(f"control group {path}" for path in self.cgroups()),
             *podman_things(self.name),
         ]
+
+    def cgroups(self) -> list[Path]:
+        """The control groups that the lab's node containers were in."""
+        mark = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
+        return sorted(Path("/sys/fs/cgroup").rglob(f"kube-service-lab-{mark}"))
 
     def processes(self) -> dict[int, str]:
         """Process id to command line of every process of this lab, in whatever namespace."""

@@ -54,9 +54,9 @@ CASES = (
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    state = tmp_path / "state"
-    state.mkdir()
-    return Lab("bad-input", state)
+    root = tmp_path / "root"
+    root.mkdir()
+    return Lab("bad-input", root)
 
 
 @pytest.fixture

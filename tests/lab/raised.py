@@ -1,0 +1,124 @@
+"""What the tests of every provider ask of a lab that is up."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import Lab, Result
+from lightkube import Client, KubeConfig
+from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import Node, Service
+
+NODES = ("master", "node01", "node02")
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A lab that is up, and how it came up."""
+
+    lab: Lab
+    up: Result
+    config: Path
+
+    def again(self) -> Result:
+        return self.lab.named("up", "--config", str(self.config), timeout=120)
+
+    def client(self) -> Client:
+        """The user's own way to the API: the kubeconfig, on this host, through 127.0.0.1."""
+        path = Path(self.lab.named("kubeconfig").assert_success().stdout.strip())
+        assert path.stat().st_mode & 0o777 == 0o600
+        config = KubeConfig.from_file(path)
+        context = config.get()
+        assert context is not None
+        assert context.cluster.server.startswith("https://127.0.0.1:")
+        return Client(config=config, trust_env=False)
+
+
+def raise_lab(lab: Lab, config: str) -> Raised:
+    file = lab.root / "lab.yaml"
+    file.write_text(config)
+    up = lab.named("up", "--config", str(file), timeout=400).assert_success()
+    return Raised(lab, up, file)
+
+
+def assert_changes_nothing_again(raised: Raised) -> None:
+    before = raised.lab.processes()
+    again = raised.again().assert_success()
+    assert "nothing to change" in again.stderr.lower(), str(again)
+    after = raised.lab.processes()
+    # Kept connections come and go; the machines stay the same processes.
+    machines = {pid for pid, argv in before.items() if "umid=" in argv or "conmon" in argv}
+    assert machines
+    assert machines <= after.keys()
+
+
+def assert_status_tells_the_nodes(raised: Raised) -> None:
+    status = raised.lab.named("status", "-o", "json").assert_success().json()
+    assert {node["name"]: node["machine"] for node in status["nodes"]} == dict.fromkeys(NODES, "running")
+
+
+def assert_the_users_kubectl_works(raised: Raised) -> None:
+    client = raised.client()
+    assert {node.metadata.name for node in client.list(Node) if node.metadata} == set(NODES)
+    mytest = client.get(Deployment, "mytest", namespace="default").status
+    assert mytest is not None
+    assert mytest.readyReplicas == 3
+
+
+def assert_node_port_is_forwarded(raised: Raised) -> None:
+    client = raised.client()
+    service = Service(
+        metadata=ObjectMeta(name="from-the-host", namespace="default"),
+        spec=ServiceSpec(
+            type="NodePort",
+            selector={"run": "mytest"},
+            ports=[ServicePort(port=80, targetPort=8080, nodePort=30000)],
+        ),
+    )
+    client.create(service)
+    try:
+        status = raised.lab.named("status", "-o", "json").assert_success().json()
+        port = status["forwards"]["30000"]
+        assert answer(f"http://127.0.0.1:{port}/").startswith("Hello Kubernetes bootcamp!")
+    finally:
+        client.delete(Service, "from-the-host", namespace="default")
+
+
+def answer(url: str, *, timeout: float = 20) -> str:
+    """The first answer; kube-proxy needs a moment to program a new Service."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            with opener.open(url, timeout=5) as response:
+                return str(response.read().decode())
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
+def assert_suites_pass(raised: Raised, modes: tuple[str, ...], *args: str, timeout: float) -> None:
+    """`lab test` in several modes by live switch: it passes, and its reports say what ran where."""
+    reports = raised.lab.root / "reports"
+    result = raised.lab.named("test", *args, timeout=timeout)
+    print(result.stdout)
+    result.assert_success()
+    seen = Counter[tuple[str, str]]()
+    for report in sorted(reports.glob("*.xml")):
+        for case in ET.parse(report).iter("testcase"):
+            properties = {p.get("name", ""): p.get("value", "") for p in case.iter("property")}
+            if case.find("skipped") is None:
+                seen[properties["mode"], properties["node"]] += 1
+    assert {mode for mode, _ in seen} == set(modes), seen
+    for mode in modes:
+        for node in NODES:
+            assert seen[mode, node] > 0, f"no test ran on {node} in {mode}: {seen}"
