@@ -117,8 +117,9 @@ class Namespace:
 
     def enter(self, *extra: str) -> list[str]:
         """The argv prefix that runs a command inside, as root there; `extra` adds to nsenter's options."""
-        # nsenter refuses to enter the user namespace it is in already.
-        user = ENTER_USER if _user_namespace(self.pid) != _user_namespace(os.getpid()) else ()
+        # nsenter refuses to enter the user namespace it is in already. "self", not os.getpid(): inside, this
+        # process has another id than in /proc, which is the host's.
+        user = ENTER_USER if _user_namespace(self.pid) != _user_namespace("self") else ()
         return ["nsenter", "--target", str(self.pid), *user, *ENTER, *extra, "--"]
 
     def ip(self, *commands: str) -> None:
@@ -248,11 +249,11 @@ def _pid_namespace(pid: int) -> str | None:
     return _namespace(pid, "pid")
 
 
-def _user_namespace(pid: int) -> str | None:
+def _user_namespace(pid: int | str) -> str | None:
     return _namespace(pid, "user")
 
 
-def _namespace(pid: int, kind: str) -> str | None:
+def _namespace(pid: int | str, kind: str) -> str | None:
     try:
         return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except OSError:
