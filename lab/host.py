@@ -48,10 +48,15 @@ def missing(tools: Iterable[Tool]) -> list[Tool]:
     return [tool for tool in dict.fromkeys(tools) if tool.found() is None]
 
 
-def install_command(tools: Sequence[Tool]) -> str:
-    """The one command that installs all of them, to paste; `sudo` where it is needed."""
-    sudo = [] if os.geteuid() == 0 else ["sudo"]
-    return shlex.join([*sudo, *_apt_install(tools)])
+def packages(tools: Iterable[Tool]) -> list[str]:
+    """The Debian packages that bring those of the tools that are missing."""
+    return sorted({tool.package for tool in missing(tools)})
+
+
+def install_command(names: Sequence[str]) -> str:
+    """The one command that installs Debian packages, to paste; with `sudo` where it is needed."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return f"{sudo}apt-get update && {sudo}{shlex.join(_apt_install(names))}"
 
 
 def faults(tools: Iterable[Tool]) -> list[str]:
@@ -64,30 +69,26 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install(tools: Iterable[Tool], progress: Progress, *, timeout: float = 900) -> None:
-    """Install the packages of those tools that are missing, saying so.
+def install(names: Sequence[str], progress: Progress, *, timeout: float = 900) -> None:
+    """Install Debian packages on this host, saying so.
 
     Raises:
-        PrerequisiteError: this process may not, or a tool is still missing afterwards.
+        PrerequisiteError: this process may not.
+        CommandError: apt-get failed, with what it said.
     """
-    wanted = missing(tools)
-    if not wanted:
+    if not names:
         return
     if not can_install():
         raise PrerequisiteError(
-            "This process cannot install packages: it must be root, on Debian.",
-            details=faults(wanted),
-            fix=install_command(wanted),
+            "Only root on Debian can have missing packages installed by lab.",
+            details=[f"missing: {' '.join(names)}"],
+            fix=install_command(names),
         )
-    packages = _packages(wanted)
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    with progress.step(f"Installing {len(packages)} Debian packages: {' '.join(packages)}"):
+    env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    with progress.step(f"Installing Debian packages on this host: {' '.join(names)}"):
         # An old list names files that are gone, so it is fetched anew when something is to be installed.
-        shell.run(["apt-get", "update"], timeout=timeout, env=env)
-        shell.run(_apt_install(wanted), timeout=timeout, env=env)
-    still = missing(wanted)
-    if still:
-        raise PrerequisiteError("Installing packages did not bring every command.", details=faults(still))
+        shell.run(["apt-get", "-q", "update"], timeout=timeout, env=env)
+        shell.run(_apt_install(names), timeout=timeout, env=env)
 
 
 def memory_available() -> int:
@@ -121,9 +122,5 @@ def disk_free(path: Path) -> int:
     return shutil.disk_usage(path).free >> 20
 
 
-def _packages(tools: Iterable[Tool]) -> list[str]:
-    return sorted({tool.package for tool in tools})
-
-
-def _apt_install(tools: Iterable[Tool]) -> list[str]:
-    return ["apt-get", "install", "-y", "--no-install-recommends", *_packages(tools)]
+def _apt_install(names: Sequence[str]) -> list[str]:
+    return ["apt-get", "-q", "install", "-y", "--no-install-recommends", *names]

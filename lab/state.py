@@ -47,6 +47,11 @@ class LabState:
         return self.dir / "machines.json"
 
     @property
+    def ports_file(self) -> Path:
+        """`ports.json`: the ports of 127.0.0.1 that lead into the lab."""
+        return self.dir / "ports.json"
+
+    @property
     def ssh_config(self) -> Path:
         """`ssh/config`: `ssh -F` of it reaches every node by name, from the operator's place."""
         return self.dir / "ssh" / "config"

@@ -1,0 +1,131 @@
+"""Running the conformance suites against a lab, from the operator's place, with JUnit XML for each run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import leftovers, paths, shell
+from lab.errors import InputError, LabError, WaitTimeout
+from lab.providers.base import Provider
+from lab.state import LabState
+
+# pytest's exit codes (docs.pytest.org, "Exit codes")
+PASSED, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
+GRACE = 30.0  # seconds for pytest's fixtures to put back what they changed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one run of the suites came to, from its JUnit XML; `seconds` is wall time."""
+
+    mode: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+    junit: Path
+
+    @property
+    def ok(self) -> bool:
+        """Whether something ran and nothing failed."""
+        return self.failed == 0 and self.passed > 0
+
+
+def run(
+    state: LabState,
+    provider: Provider,
+    *,
+    mode: str,
+    args: Sequence[str],
+    folder: Path,
+    timeout: float = 3600,
+) -> Verdict:
+    """Run pytest on the suites.
+
+    Args:
+        state: the lab.
+        provider: knows the operator's place.
+        mode: the proxy mode in effect, for the name of the result.
+        args: pytest's own arguments.
+        folder: where `junit-MODE.xml` goes.
+        timeout: seconds until pytest is ended.
+
+    Raises:
+        InputError: pytest did not understand the arguments, or nothing matched them.
+        WaitTimeout: `timeout` seconds passed.
+        LabError: pytest itself broke.
+        KeyboardInterrupt: Ctrl-C; the tests put back what they had changed.
+    """
+    junit = folder / f"junit-{mode}.xml"
+    suites = paths.share("tests", "conformance")
+    words = [_located(arg, suites) for arg in args]
+    whole = [] if words != list(args) else [str(suites)]  # tests named by the user replace the whole
+    pytest = [sys.executable, "-m", "pytest", "--lab", state.name, f"--junitxml={junit}", *words, *whole]
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        shell.tethered(provider.operator(), pytest),
+        env={**os.environ, **leftovers.mark(folder)},
+        start_new_session=True,
+        cwd=suites.parent.parent,
+    )
+    try:
+        code = process.wait(timeout)
+    except subprocess.TimeoutExpired as late:
+        _end(process, folder)
+        raise WaitTimeout(
+            f"The suites did not end within {timeout:g} s.", details=[f"results: {folder}"]
+        ) from late
+    except KeyboardInterrupt:
+        _end(process, folder)
+        raise
+    leftovers.end(folder)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code in (USAGE, NOTHING):
+        raise InputError("No test was run: pytest did not understand the arguments, or none matches them.")
+    if code not in (PASSED, FAILED) or not junit.is_file():
+        raise LabError(f"pytest broke: exit code {code}.", details=[shlex.join(pytest)])
+    return read(junit, mode=mode, seconds=time.monotonic() - begun)
+
+
+def read(junit: Path, *, mode: str, seconds: float) -> Verdict:
+    """The verdict in a JUnit XML file."""
+    total = failed = skipped = 0
+    for suite in ET.parse(junit).getroot().iter("testsuite"):
+        total += int(suite.get("tests", 0))
+        failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped += int(suite.get("skipped", 0))
+    return Verdict(mode, total - failed - skipped, failed, skipped, seconds, junit)
+
+
+def _located(arg: str, suites: Path) -> str:
+    """An argument that names a test file, with that file's whole path; any other as it is."""
+    file, colons, test = arg.partition("::")
+    for folder in (suites, Path.cwd()):
+        if file.endswith(".py") and (folder / file).is_file():
+            return f"{folder / file}{colons}{test}"
+    return arg
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Interrupt pytest as Ctrl-C does, give its fixtures time, then end what is left."""
+    for pid in leftovers.find(folder):
+        # pytest alone: its children end with what it does about them.
+        with contextlib.suppress(OSError):
+            if b"pytest" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + GRACE
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    shell.end_group(process, grace=2)
+    leftovers.end(folder)
