@@ -22,7 +22,7 @@ type ask func(ctx context.Context) (string, error)
 // asker returns the way to ask the target: a URL or HOST:PORT for HTTP, HOST:PORT for UDP.
 func asker(target string, udp bool) (ask, error) {
 	if udp {
-		if _, port, err := net.SplitHostPort(target); err != nil || strings.Contains(port, "/") {
+		if host, port, err := net.SplitHostPort(target); err != nil || host == "" || strings.Contains(port, "/") {
 			return nil, fmt.Errorf("with --udp the target is HOST:PORT, got %q", target)
 		}
 		return udpAsker(target), nil
@@ -34,7 +34,7 @@ func asker(target string, udp bool) (ask, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" {
+	if (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Hostname() == "" {
 		return nil, fmt.Errorf("the target is an http or https URL or HOST:PORT, got %q", target)
 	}
 	return httpAsker(parsed.String()), nil
