@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
-from lab import cgroups, forward, netns, shell, ssh
+from lab import cgroups, forward, netns, paths, shell, ssh
 from lab.config import PROXY_MODES
 from lab.errors import BringUpError, LabError
 from lab.host import Tool
@@ -28,8 +28,17 @@ from lab.providers.podman_node import Node
 
 BOOT_TIMEOUT = 60
 LEFTOVER_TIMEOUT = 5
-#: Not loaded by the kernel itself when a container first needs them.
-MODULES = ("overlay", "br_netfilter", "nf_conntrack", "vxlan", "dummy", "ip_vs", "ip_vs_rr")
+#: What the nodes need and the kernel does not load by itself; a node has no modules of its own to load.
+MODULES = (
+    "overlay",
+    "br_netfilter",
+    "nf_conntrack",
+    "vxlan",
+    "dummy",
+    "ip_vs",
+    "xt_set",
+    "ip_set_hash_ipport",
+)
 
 
 class PodmanProvider(Provider):
@@ -52,7 +61,7 @@ class PodmanProvider(Provider):
             *podman_faults.kernel_faults(HostKernel.detect()),
             *podman_faults.link_faults(self.config.network.plugin),
             *podman_faults.limit_faults(len(self.config.nodes)),
-            *podman_faults.disk_faults(self.state.dir),
+            *podman_faults.place_faults(self.state.dir, paths.cache()),
         ]
 
     def proxy_modes(self) -> tuple[str, ...]:
@@ -171,7 +180,8 @@ class PodmanProvider(Provider):
     def _new_engine(self) -> Engine:
         """A new engine in new namespaces; whatever was left of others is ended first."""
         self.down()
-        for module in HostKernel.detect().loadable(MODULES):
+        scheduler = f"ip_vs_{self.config.proxy.ipvs_scheduler}"
+        for module in HostKernel.detect().loadable((*MODULES, "ip_vs_rr", scheduler)):
             shell.run(["modprobe", module], timeout=20, check=False)
         namespace = Namespace.create(self._record, user=False)
         namespace.bridge(self._interface(self.config.network.gateway))

@@ -17,6 +17,8 @@ from lab import cgroups, shell
 from lab.host import Tool
 from lab.netns import Namespace
 
+MARK = "kube-service-lab"
+PRIVATE = (Path("/run"), Path("/dev/shm"))
 READY = Path("/run/lab/ready")
 MOUNTS = f"""
 set -e
@@ -90,7 +92,7 @@ class Engine:
         Raises:
             CommandError: they could not be made.
         """
-        self.run("sh", "-c", MOUNTS)
+        self.script(MOUNTS)
 
     def run(self, *argv: str | Path, timeout: float = 60, check: bool = True) -> shell.Result:
         """Run a command in the lab's mount, network and PID namespace, as the host's root."""
@@ -108,8 +110,14 @@ class Engine:
         found = (Container(one["Names"][0], one["State"], one["Pid"]) for one in json.loads(said or "[]"))
         return {container.name: container for container in found}
 
+    def script(self, text: str, *words: str | Path, timeout: float = 60) -> None:
+        """Run a shell script like `run`; it finds `words` as `$1` and so on."""
+        self.run("sh", "-c", text, MARK, *words, timeout=timeout)
+
     def busy(self) -> bool:
-        """Whether a podman command still runs, such as one whose lab command was killed."""
-        return any(
-            Path(process.argv[0]).name == "podman" for process in self.namespace.processes() if process.argv
-        )
+        """Whether something still runs here for a command that was killed."""
+        for process in self.namespace.processes():
+            name = Path(process.argv[0]).name if process.argv else ""
+            if name in ("podman", "cp") or MARK in process.argv:
+                return True
+        return False

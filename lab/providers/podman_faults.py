@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab import cgroups, shell
 from lab.host_kernel import HostKernel
+from lab.providers.podman_engine import PRIVATE
 from lab.providers.podman_node import limit
 
 ROOT_NEEDED = "the podman provider needs root: run this with sudo, or choose provider uml, which does without"
@@ -70,17 +71,22 @@ def limit_faults(nodes: int, *, sysctls: Path = Path("/proc/sys")) -> list[str]:
     return faults
 
 
-def disk_faults(folder: Path, *, mounts: Path = Path("/proc/self/mounts")) -> list[str]:
-    """Whether the nodes' disks can lie where a lab's folder is: an overlay cannot be laid over an overlay."""
-    while not folder.exists():
-        folder = folder.parent
-    kind = ""
-    length = 0
-    for line in mounts.read_text().splitlines():
-        _, point, this, *_ = line.split()
-        point = point.replace("\\040", " ")
-        if folder.is_relative_to(point) and len(point) >= length:
-            kind, length = this, len(point)
-    if kind in ("overlay", "fuse.fuse-overlayfs", "nfs", "nfs4"):
-        return [f"{folder} is on {kind}, where a node cannot have its disk: set KUBE_SERVICE_LAB_STATE"]
-    return []
+def place_faults(*folders: Path, mounts: Path = Path("/proc/self/mounts")) -> list[str]:
+    """Which folders lie where a node cannot have its disk: on an overlay, or hidden in the lab's namespaces.
+
+    Args:
+        folders: the lab's, and the cache's.
+        mounts: as proc(5) writes it.
+    """
+    rows = [line.split() for line in mounts.read_text().splitlines()]
+    points = [(Path(row[1].replace("\\040", " ")), row[2]) for row in rows]
+    faults = []
+    for folder in folders:
+        kind = max((p for p in points if folder.is_relative_to(p[0])), key=lambda p: len(p[0].parts))[1]
+        if kind in ("overlay", "fuse.fuse-overlayfs", "nfs", "nfs4"):
+            faults.append(f"{folder} is on {kind}, where an overlay cannot keep what a node writes")
+        if any(folder.is_relative_to(private) for private in PRIVATE):
+            faults.append(f"{folder} is in a folder that a lab has of its own, so its nodes cannot see it")
+    if faults:
+        faults.append("set KUBE_SERVICE_LAB_STATE and KUBE_SERVICE_LAB_CACHE to folders on a local disk")
+    return faults

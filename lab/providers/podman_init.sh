@@ -21,10 +21,15 @@ for pair in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/pani
   copy=/run/lab-sysctl/${name##*/}
   [ -e "/proc/sys/$name" ] && echo "${pair#*=}" > "$copy" && mount --bind "$copy" "/proc/sys/$name"
 done
+# systemd raises these as far as they go, for the whole host.
+for name in fs/file-max fs/nr_open; do
+  copy=/run/lab-sysctl/${name##*/}
+  cat "/proc/sys/$name" > "$copy" && mount --bind "$copy" "/proc/sys/$name"
+done
 for file in /usr/lib/sysctl.d/*.conf; do ln -sf /dev/null "/etc/sysctl.d/${file##*/}"; done
 
-# Nor are these a container's business: the host's terminals, devices and modules.
-for unit in getty@ systemd-udevd systemd-udev-trigger systemd-modules-load; do
+# Nor are the host's terminals and devices a container's business.
+for unit in getty@ systemd-udevd systemd-udev-trigger; do
   ln -sf /dev/null "/etc/systemd/system/$unit.service"
 done
 

@@ -78,7 +78,7 @@ def limit(name: str) -> int:
     return wanted if free else min(wanted, hard)
 
 
-def copy_store(store: Path, into: Path) -> None:
+def copy_store(engine: Engine, store: Path, into: Path) -> None:
     """Give a node its own containerd store, for it cannot lie on the overlay its root is on.
 
     What containerd only reads (blobs, unpacked layers) is shared with the baked tree by hard links where the
@@ -92,14 +92,13 @@ def copy_store(store: Path, into: Path) -> None:
     if not store.is_dir():
         draft.mkdir()
     elif store.stat().st_dev == into.parent.stat().st_dev:
-        shell.run(["cp", "--archive", "--link", store, draft], timeout=300)
-        for file in draft.rglob("*.db"):
-            if not file.is_symlink() and "snapshots" not in file.relative_to(draft).parts:
-                copy = file.with_name(f"{file.name}.copy")
-                shutil.copy2(file, copy)
-                copy.replace(file)
+        engine.run("cp", "--archive", "--link", store, draft, timeout=300)
+        for file in draft.glob("*/*.db"):
+            copy = file.with_name(f"{file.name}.copy")
+            shutil.copy2(file, copy)
+            copy.replace(file)
     else:
-        shell.run(["cp", "--archive", "--reflink=auto", store, draft], timeout=600)
+        engine.run("cp", "--archive", "--reflink=auto", store, draft, timeout=600)
     draft.replace(into)
 
 
@@ -133,9 +132,9 @@ class Node:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         below = self._tree(tree)
-        copy_store(below / "var/lib/containerd", self.folder / "containerd")
+        copy_store(engine, below / "var/lib/containerd", self.folder / "containerd")
         addresses = (str(self.address.ip), str(self.gateway.ip))
-        engine.run("sh", "-c", DISK, "disk", self.name, self.folder, below, *addresses, public_key, INIT)
+        engine.script(DISK, self.name, self.folder, below, *addresses, public_key, INIT)
         at = f"/run/lab/nodes/{self.name}"
         words = [f"--name={self.name}", f"--hostname={self.name}", "--no-hosts", "--network=none"]
         words += [
@@ -147,8 +146,6 @@ class Node:
         words += [f"--memory={self.memory}m", f"--cpu-shares={self.cpus * 1024}", "--pids-limit=-1"]
         words += [f"--ulimit={kind}={limit(kind)}:{limit(kind)}" for kind in LIMITS]
         words += ["--tmpfs=/tmp", "--tmpfs=/run", f"--volume={at}/disk/containerd:/var/lib/containerd"]
-        if Path("/lib/modules").is_dir():
-            words.append("--volume=/lib/modules:/lib/modules:ro")
         engine.podman("run", "--detach", *words, "--rootfs", f"{at}/root", INIT_INSIDE)
 
     def attach(self, engine: Engine, container: Container | None) -> None:
@@ -161,7 +158,7 @@ class Node:
             said = engine.podman("logs", self.name, check=False).stdout if container else ""
             raise BringUpError(f"the container of {self.name} ended at once", details=shell.tail(said))
         words = (str(container.pid), f"lab-vm{self.number}", str(self.address), str(self.gateway.ip))
-        engine.run("sh", "-c", ATTACH, "attach", *words)
+        engine.script(ATTACH, *words)
 
     def _tree(self, newest: Path) -> Path:
         """The tree its disk lies over: always the one it began with, for the disk holds only what differs."""
