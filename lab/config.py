@@ -212,3 +212,14 @@ def check_name(name: str) -> None:
         raise InputError(
             f"{name!r} is no name for a lab.", details=[f"{LABEL_RULE}, at most {NAME_LENGTH} of them"]
         )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `lab.yaml` (draft 2020-12)."""
+    described = Config.model_json_schema(mode="validation")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **described,
+        "title": "lab.yaml",
+        "description": "The configuration of one lab of kube-service-lab. Every key is optional.",
+    }

@@ -32,7 +32,9 @@ def of(values: Mapping[str, Any], config: Config | None, invalid: ValidationErro
         config: what came of it, if anything.
         invalid: what pydantic found, if it found anything.
     """
-    single = [_word(error) for error in invalid.errors()] if invalid else []
+    errors = invalid.errors() if invalid else []
+    # The nodes that would be the default depend on other keys: no fault of their own.
+    single = [_word(error) for error in errors if error["type"] != "default_factory_not_called"]
     if config is None:
         # Without the faulty keys the rest can still be held together.
         config = _without(values, [fault.paths[0] for fault in single])

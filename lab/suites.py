@@ -69,7 +69,8 @@ def run(
     junit = folder / f"junit-{mode}.xml"
     suites = paths.share("tests", "conformance")
     words = [_located(arg, suites) for arg in args]
-    whole = [] if words != list(args) else [str(suites)]  # tests named by the user replace the whole
+    named = [word for word in words if Path(word.partition("::")[0]).is_file()]
+    whole = [] if named else [str(suites)]  # tests named by the user replace the whole
     pytest = [sys.executable, "-m", "pytest", "--lab", state.name, f"--junitxml={junit}", *words, *whole]
     begun = time.monotonic()
     process = subprocess.Popen(
@@ -122,10 +123,11 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     for pid in leftovers.find(folder):
         # pytest alone: its children end with what it does about them.
         with contextlib.suppress(OSError):
-            if b"pytest" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if argv[:3] == [sys.executable.encode(), b"-m", b"pytest"]:
                 os.kill(pid, signal.SIGINT)
     deadline = time.monotonic() + GRACE
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and leftovers.find(folder):
         time.sleep(0.1)
     shell.end_group(process, grace=2)
     leftovers.end(folder)

@@ -1,0 +1,83 @@
+"""Options that several verbs share, and how they find the lab that is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.config import DEFAULT_FILE, Config, load
+from lab.errors import InputError
+from lab.progress import Progress
+from lab.providers.base import Provider
+from lab.state import LabState
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The lab's name (default: lab).")]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="YAML file, - for stdin (default: ./lab.yaml if there)."),
+]
+ProviderOption = Annotated[
+    str | None, typer.Option("--provider", metavar="NAME", help="Where machines come from: uml or podman.")
+]
+ModeOption = Annotated[
+    str | None, typer.Option("--proxy-mode", metavar="MODE", help="iptables, ipvs or nftables.")
+]
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print the result.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show every task as a line.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing but warnings and failures.")]
+
+
+@dataclass(frozen=True)
+class Living:
+    """A lab that is there."""
+
+    config: Config
+    state: LabState
+    provider: Provider
+
+
+def path_of(config_file: str | None) -> Path | None:
+    """`--config` as `lab.config.load` takes it."""
+    return None if config_file is None else Path(config_file)
+
+
+def name_of(name: str | None) -> str:
+    """The lab that is meant: `--name`, else the one of ./lab.yaml, else `lab`."""
+    if name is not None:
+        return name
+    return load(None).name if DEFAULT_FILE.is_file() else Config().name
+
+
+def living(name: str | None) -> Living:
+    """The lab that is meant.
+
+    Raises:
+        InputError: there is none, or its own notes are broken.
+    """
+    from lab import providers  # noqa: PLC0415 -- a provider's needs are loaded when one is used
+
+    state = LabState(name_of(name))
+    config = state.read_config()
+    if config is None:
+        there = ", ".join(other.name for other in LabState.all()) or "none"
+        raise InputError(
+            f"There is no lab {state.name!r}.", details=[f"labs: {there}"], fix=f"lab up --name {state.name}"
+        )
+    return Living(config, state, providers.get(config, state))
+
+
+def progress_of(*, verbose: bool = False, quiet: bool = False) -> Progress:
+    """The display of one command."""
+    return Progress(verbose=verbose, quiet=quiet)
