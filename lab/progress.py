@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
-from rich.table import Table
 
 
 def duration(seconds: float) -> str:
@@ -143,14 +142,8 @@ def result_json(value: object) -> None:
 
 
 def result_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a result as columns, as kubectl does: no lines, nothing cut off."""
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
-    for column in columns:
-        table.add_column(column.upper(), no_wrap=True, overflow="ignore")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    # Measured wide, so that a narrow terminal or a pipe wraps a line rather than losing a cell.
-    with console.capture() as capture:
-        console.print(table, width=4000)
-    result("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    """Print a result as columns, as kubectl does: no lines, nothing wrapped or cut off."""
+    lines = [[column.upper() for column in columns], *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
