@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.proxy.compare import compare
-from lab.proxy.residue import residue
-from lab.proxy.slices import Node as NodeView
-from lab.proxy.slices import expect
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from lab import proxy
 from lab.config import Config
+from lab.proxy.compare import compare
+from lab.proxy.residue import residue
+from lab.proxy.slices import Node as NodeView
+from lab.proxy.slices import expect
 
 from .cluster import Cluster
 from .nodes import Node, on_each
@@ -45,8 +45,7 @@ class Rulebook:
 
     def wanted(self, node: Node, texts: Dumps) -> proxy.NodeRules:
         """What this node should have programmed, from Services and EndpointSlices."""
-        kubernetes_node = self.cluster.kubernetes_nodes()[node.name]
-        pod_cidr = (kubernetes_node.spec and kubernetes_node.spec.podCIDR) or ""
+        pod_cidr = str(self.config.kubernetes.pod_cidr)
         view = NodeView.of(node.name, texts["ip-addr"], address=node.address, pod_cidr=pod_cidr)
         return expect(
             self.mode,

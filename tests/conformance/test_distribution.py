@@ -1,0 +1,214 @@
+"""Even distribution: first the rules, exactly; then traffic, per node and path, judged as each mode chooses.
+
+The number of connections is fixed before (`--n`), nothing is tried again, and a connection without answer is
+a failure. iptables and nftables choose at random: chi-square, alpha 1e-6 for the whole file; ipvs rr takes
+turns: exact. The Service is this file's own, so nobody else's connections move a turn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pytest
+
+from lab import proxy, spread
+
+from .cluster import Endpoint
+from .declared import declared
+from .nodes import Node
+from .probing import FromNode, FromOutside, FromPod, Outcome
+from .rulebook import Rulebook, read
+from .subject import Lab
+from .workload import REPLICAS, TARGET_PORT, Exposed, Workload
+
+CLUSTER_IP, NODE_PORT, FROM_OUTSIDE = "ClusterIP", "NodePort", "NodePort from outside"
+PATHS = (CLUSTER_IP, NODE_PORT, FROM_OUTSIDE)
+TURNS = ("rr", "wrr")
+"""ipvs schedulers that take turns where all weights are equal."""
+
+pytestmark = pytest.mark.timeout(600)
+
+Turns = dict[str, dict[Endpoint, int]]
+"""Virtual server (`ip:port`) to the connections each of its real servers got, as ipvs itself counts them."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One client's connections to one address, and what ipvs counted on the node that chose."""
+
+    outcome: Outcome
+    counted: Mapping[Endpoint, int] | None
+
+
+@pytest.fixture(scope="module")
+def service(workload: Workload, rulebook: Rulebook) -> Exposed:
+    """A quiet NodePort Service with three backends that every node has programmed."""
+    found = Exposed(workload, "mytest").expose(kind="NodePort")
+    workload.settle(REPLICAS, service=found.name)
+    rulebook.settle()
+    return found
+
+
+@pytest.fixture(scope="module")
+def shares(service: Exposed, nodes: tuple[Node, ...], mode: str) -> dict[str, dict[str, proxy.ServiceRules]]:
+    """What each node has programmed for the Service: node to path to rules."""
+    cluster_ip, port = service.cluster_ip, service.node_port
+    assert port is not None
+    rules = read(nodes, mode)
+    return {
+        node.name: {
+            CLUSTER_IP: rules[node.name].services[proxy.Frontend(cluster_ip, 80, "TCP")],
+            NODE_PORT: rules[node.name].services[proxy.Frontend(node.address, port, "TCP")],
+        }
+        for node in nodes
+    }
+
+
+def faults(rules: proxy.ServiceRules, backends: set[Endpoint]) -> list[str]:
+    """Why these rules do not spread evenly over these backends."""
+    wanted = {backend: Fraction(1, len(backends)) for backend in backends}
+    seen = {backend.endpoint: backend.weight for backend in rules.backends}
+    found = [] if seen == wanted else [f"shares {seen}, wanted {wanted}: {rules.raw}"]
+    return found + ([f"affinity of {rules.affinity} s"] if rules.affinity else [])
+
+
+@pytest.mark.parametrize("path", [CLUSTER_IP, NODE_PORT])
+def test_rules_share_evenly(
+    node: Node, path: str, shares: dict[str, dict[str, proxy.ServiceRules]], service: Exposed
+) -> None:
+    backends = service.cluster.endpoints(service.namespace, service.name)
+    assert len(backends) == REPLICAS
+    assert not faults(shares[node.name][path], backends), node.name
+
+
+@pytest.fixture(scope="module")
+def samples(
+    request: pytest.FixtureRequest,
+    service: Exposed,
+    shares: dict[str, dict[str, proxy.ServiceRules]],
+    nodes: tuple[Node, ...],
+    outside: FromOutside,
+    tools_pod: tuple[str, str],
+    mode: str,
+) -> dict[tuple[str, str], Future[Sample]]:
+    """All samples of this file: (client, path) to connections. Rules first: no traffic if they are uneven."""
+    before = service.cluster.endpoints(service.namespace, service.name)
+    uneven = [
+        f"{name} {path}: {fault}"
+        for name, paths in shares.items()
+        for path, rules in paths.items()
+        for fault in faults(rules, before)
+    ]
+    assert not uneven, f"no traffic was sent, the rules are not even: {uneven}"
+    count: int = request.config.getoption("--n")
+    url, port = service.url, service.node_port
+    found: dict[tuple[str, str], Future[Sample]] = {}
+
+    def work(client: FromNode | FromOutside | FromPod, target: str, chooser: Node) -> Callable[[], Sample]:
+        return lambda: sample(client, target, chooser, count=count, ipvs=mode == "ipvs")
+
+    # Clients work at the same time only where they cannot disturb each other's turns: on virtual servers of
+    # different nodes.
+    rounds = [
+        {(node.name, CLUSTER_IP): work(FromNode(node), url, node) for node in nodes},
+        {
+            (node.name, NODE_PORT): work(FromNode(node), f"http://{node.address}:{port}", node)
+            for node in nodes
+        },
+    ]
+    pod = FromPod(service.cluster, *tools_pod)
+    home = service.cluster.pods_on(tools_pod[0], {"run": tools_pod[1]})[tools_pod[1]]
+    rounds.append({("pod", CLUSTER_IP): work(pod, url, next(node for node in nodes if node.name == home))})
+    rounds += [
+        {(node.name, FROM_OUTSIDE): work(outside, f"http://{node.address}:{port}", node)} for node in nodes
+    ]
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        for jobs in rounds:
+            running = {key: pool.submit(job) for key, job in jobs.items()}
+            for future in running.values():
+                future.exception()
+            found |= running
+    after = service.cluster.endpoints(service.namespace, service.name)
+    assert before == after, f"the endpoints changed meanwhile: nothing was measured: {before} → {after}"
+    return found
+
+
+def sample(
+    client: FromNode | FromOutside | FromPod, target: str, chooser: Node, *, count: int, ipvs: bool
+) -> Sample:
+    """Send the connections, and in ipvs mode have the choosing node's own count of them."""
+    server = target.removeprefix("http://")
+    before = ipvs_counts(chooser).get(server, {}) if ipvs else {}
+    (outcome,) = client.probe(target, count=count)
+    if not ipvs:
+        return Sample(outcome, None)
+    after = ipvs_counts(chooser).get(server, {})
+    return Sample(outcome, {backend: total - before.get(backend, 0) for backend, total in after.items()})
+
+
+def ipvs_counts(node: Node) -> Turns:
+    """Connections by virtual and real server, from `ipvsadm -Ln --stats --exact`."""
+    found: Turns = {}
+    server: dict[Endpoint, int] = {}
+    for line in node.run("ipvsadm -Ln --stats --exact").splitlines():
+        if match := re.match(r"TCP\s+(\S+)\s", line):
+            server = found.setdefault(match[1], {})
+        elif re.match(r"UDP\s", line):
+            server = {}
+        elif match := re.match(r"\s+-> ([0-9.]+):(\d+)\s+(\d+)\s", line):
+            server[match[1], int(match[2])] = int(match[3])
+    return found
+
+
+def assert_even(taken: Sample, *, service: Exposed, mode: str, version: str, tests: int) -> None:
+    """The verdict on one sample."""
+    outcome, pods = taken.outcome, service.workload.pods()
+    failures = sum(outcome.failures.values())
+    if declared("choice", mode=mode, version=version).expected == "random":
+        verdict = spread.multinomial(outcome.answers, expected=set(pods), failures=failures, tests=tests)
+    else:
+        verdict = spread.round_robin(outcome.answers, expected=set(pods), failures=failures)
+        counted = {pod: (taken.counted or {}).get((ip, TARGET_PORT), 0) for pod, ip in pods.items()}
+        assert counted == outcome.answers, f"{outcome}; ipvs itself counted {counted}"
+    assert verdict.even, f"{outcome.client} → {outcome.target}: {verdict}"
+
+
+@pytest.fixture
+def oracle(lab: Lab, mode: str) -> None:
+    """Skips what has no oracle of evenness."""
+    scheduler = lab.config.proxy.ipvs_scheduler
+    if mode == "ipvs" and scheduler not in TURNS:
+        pytest.skip(f"the ipvs scheduler {scheduler} does not take turns: its spread need not be even")
+
+
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize("path", PATHS)
+def test_traffic_is_even(
+    node: Node,
+    path: str,
+    samples: dict[tuple[str, str], Future[Sample]],
+    service: Exposed,
+    mode: str,
+    version: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    taken = samples[node.name, path].result()
+    record_property("spread", str(taken.outcome))
+    assert_even(taken, service=service, mode=mode, version=version, tests=len(samples))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_traffic_of_a_pod_is_even(
+    samples: dict[tuple[str, str], Future[Sample]],
+    service: Exposed,
+    mode: str,
+    version: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    taken = samples["pod", CLUSTER_IP].result()
+    record_property("spread", str(taken.outcome))
+    assert_even(taken, service=service, mode=mode, version=version, tests=len(samples))
