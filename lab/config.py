@@ -173,8 +173,9 @@ def load(path: Path | Literal["-"] | None, overrides: Mapping[str, object] | Non
     where = "the configuration"
     values: dict[str, Any] = {}
     if path is not None:
-        where = "standard input" if path == "-" else str(path)
-        values = config_file.parse(sys.stdin.read() if path == "-" else config_file.read(Path(path)), where)
+        stdin = str(path) == "-"
+        where = "standard input" if stdin else str(path)
+        values = config_file.parse(sys.stdin.read() if stdin else config_file.read(Path(path)), where)
     return from_values(config_file.overridden(values, overrides or {}), where=where)
 
 
