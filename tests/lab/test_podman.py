@@ -48,7 +48,5 @@ def test_a_node_port_answers_on_loopback(raised: Raised) -> None:
 
 
 @pytest.mark.timeout(1300)
-def test_suites_in_iptables_and_nftables_by_live_switch(raised: Raised) -> None:
-    assert_suites_pass(
-        raised, ("iptables", "nftables"), "--mode", "iptables", "--mode", "nftables", timeout=1200
-    )
+def test_suites_in_every_mode_of_the_hosts_kernel_by_live_switch(raised: Raised) -> None:
+    assert_suites_pass(raised, {"iptables", "nftables"}, timeout=1200)

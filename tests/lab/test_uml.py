@@ -24,8 +24,10 @@ def raised(make_lab: MakeLab) -> Raised:
 def test_up_prints_where_to_go_next(raised: Raised) -> None:
     said = raised.up.stdout
     assert "192.168.1.200" in said
-    assert "kubeconfig" in said
-    assert "lab shell" in said
+    assert "kubeconfig: " in said
+    assert "lab kubectl " in said
+    assert "lab exec " in said
+    assert "lab test " in said
 
 
 def test_up_again_changes_nothing_and_says_so(raised: Raised) -> None:
@@ -46,4 +48,4 @@ def test_a_node_port_answers_on_loopback(raised: Raised) -> None:
 
 @pytest.mark.timeout(2000)
 def test_suites_in_all_modes_by_live_switch(raised: Raised) -> None:
-    assert_suites_pass(raised, ("iptables", "ipvs", "nftables"), "--all-modes", timeout=1900)
+    assert_suites_pass(raised, {"iptables", "ipvs", "nftables"}, timeout=1900)
