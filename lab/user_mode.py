@@ -195,7 +195,13 @@ class Booted:
 
 @contextlib.contextmanager
 def boot_once(
-    kernel: Path, disk: Path, *, writable: bool, hostfs: Path | None = None, memory: int = 3072
+    kernel: Path,
+    disk: Path,
+    *,
+    writable: bool,
+    hostfs: Path | None = None,
+    memory: int = 3072,
+    record: Path | None = None,
 ) -> Iterator[Booted]:
     """Boot one machine alone for as long as the context lasts, as baking the base image needs it.
 
@@ -207,13 +213,14 @@ def boot_once(
         writable: write to the image itself.
         hostfs: the only folder of the host that the guest may mount (`mount -t hostfs none /mnt`).
         memory: MiB.
+        record: where the namespace is on record, for whoever must end it if this process is killed.
 
     Raises:
         WaitTimeout: it did not boot or power off in time.
     """
     with tempfile.TemporaryDirectory(prefix="ksl-boot-") as temporary:
         folder = Path(temporary)
-        record, key, config = folder / "machines.json", folder / "key", folder / "config"
+        record, key, config = record or folder / "machines.json", folder / "key", folder / "config"
         public_key = ssh.make_key(key)
         lan = Lan.make(record, IPv4Interface("192.168.1.1/24"))
         try:

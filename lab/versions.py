@@ -11,12 +11,12 @@ from lab import paths
 
 @functools.cache
 def known() -> tuple[str, ...]:
-    """The releases with a recipe in `bundle/kubernetes*/component.yaml`, newest first.
+    """The releases with a recipe in `bundle/kubernetes/*/component.yaml`, newest first.
 
     A recipe names its release as `version`, or several as `versions`.
     """
     found: set[str] = set()
-    for recipe in paths.share("bundle").glob("kubernetes*/component.yaml"):
+    for recipe in paths.share("bundle").glob("kubernetes/*/component.yaml"):
         values = yaml.safe_load(recipe.read_text())
         if isinstance(values, dict):
             versions = values.get("versions", [])

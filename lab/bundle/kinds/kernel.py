@@ -1,0 +1,94 @@
+"""kind: kernel. A user-mode Linux kernel from the source package of Debian's newest suites."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import ClassVar, cast
+
+from lab.bundle import apt
+from lab.bundle.kinds.base import Kind, Spec, Work
+from lab.bundle.runner import BuildError, said
+
+PACKAGE = re.compile(r"linux-source-(\d+\.\d+)")
+CONFIG = "kernel.config"
+ASKED = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.MULTILINE)
+
+
+class KernelSpec(Spec):
+    """A recipe of kind kernel: the oldest series that does, and the suites looked into."""
+
+    minimum: str
+    suites: tuple[str, ...]
+
+
+class Kernel(Kind):
+    """Builds `linux` (everything built in, no modules) and `config`, what it was configured with."""
+
+    spec_class: ClassVar[type[Spec]] = KernelSpec
+
+    def host_tools(self) -> tuple[str, ...]:
+        """What a kernel build calls, and what fetches and unpacks its source."""
+        build = ("bc", "bison", "flex", "gcc", "libc6-dev", "make", "xz-utils")
+        return (*super().host_tools(), *build, "apt", "dpkg", "debian-archive-keyring")
+
+    def build(self, work: Work) -> str:
+        """Fetch, configure, check that every option asked for is set, make."""
+        spec = cast("KernelSpec", self.base_spec)
+        env = apt.private_state(work.scratch / "apt", spec.suites)
+        work.note(f"source from {apt.mirror()}")
+        work.run(["apt-get", "-q", "update"], env=env, timeout=600)
+        found = apt.newest(env["APT_CONFIG"], PACKAGE, spec.minimum)
+        if found is None:
+            raise BuildError(
+                f"No linux-source package of {spec.minimum} or newer in {', '.join(spec.suites)}.",
+                details=[f"mirror: {apt.mirror()}"],
+            )
+        package, version = found
+        work.note(f"{package} {version}")
+        work.run(
+            ["apt-get", "-q", "download", f"{package}={version}"], env=env, cwd=work.scratch, timeout=1800
+        )
+        (deb,) = work.scratch.glob("linux-source-*.deb")
+        work.run(["dpkg-deb", "--extract", deb, work.scratch / "deb"])
+        (archive,) = (work.scratch / "deb/usr/src").glob("linux-source-*.tar.*")
+        work.run(["tar", "-C", work.scratch, "-xf", archive])
+        deb.unlink()
+        tree = work.scratch / package
+        make = [
+            "make",
+            f"-j{os.cpu_count() or 1}",
+            "ARCH=um",
+            "KBUILD_BUILD_USER=lab",
+            "KBUILD_BUILD_HOST=lab",
+        ]
+        fragment = self.component.folder / CONFIG
+        work.run([*make, "defconfig"], cwd=tree)
+        work.run(["scripts/kconfig/merge_config.sh", "-m", ".config", fragment], cwd=tree, env={"ARCH": "um"})
+        work.run([*make, "olddefconfig"], cwd=tree)
+        faults = unmet(fragment.read_text(), (tree / ".config").read_text())
+        if faults:
+            raise BuildError(
+                f"{package} does not take {len(faults)} of the options asked for.", details=faults
+            )
+        work.note(f"compiling {package} {version}")
+        work.run([*make, "linux"], cwd=tree)
+        (tree / "linux").rename(work.out / "linux")
+        (tree / ".config").rename(work.out / "config")
+        work.facts |= {"package": package, "gcc": said(["gcc", "-dumpfullversion"])}
+        return version
+
+
+def unmet(fragment: str, config: str) -> list[str]:
+    """The options of a fragment that a finished configuration does not have, as lines to show."""
+    have = _options(config)
+    faults = []
+    for option, value in _options(fragment).items():
+        got = have.get(option, "n")
+        if got != value:
+            faults.append(f"{option}: asked for {value}, got {got}")
+    return faults
+
+
+def _options(text: str) -> dict[str, str]:
+    return {m[1] or m[3]: m[2] if m[1] else "n" for m in ASKED.finditer(text)}

@@ -1,0 +1,87 @@
+"""The source `bundle`: everything is built from package mirrors and kept in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab import paths
+from lab.bundle.builder import Builder
+from lab.bundle.component import Components
+from lab.bundle.kinds import disk
+from lab.config import Config
+from lab.errors import LabError
+from lab.progress import Progress
+from lab.sources.base import Source
+
+DISK = "node-disk"
+# What each provider's machines are made of: component and the file in it, by the provider's name for it.
+PARTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "uml": {"kernel": ("kernel", "linux"), "disk": (DISK, "disk.img")},
+    "podman": {"tree": ("node-tree", "root")},
+}
+# Components with programs for the operator.
+PROGRAMS = {"kubectl": "kubernetes", "kubeadm": "kubernetes", "prober": "prober"}
+
+
+def builder(version: str) -> Builder:
+    """The builder for a Kubernetes release such as `1.37.2`."""
+    minor = ".".join(version.split(".")[:2])
+    return Builder(Components.load(paths.share("bundle"), minor), paths.cache())
+
+
+def wanted(provider: str) -> list[str]:
+    """The components that a lab of that provider uses directly."""
+    parts = {component for component, _ in PARTS.get(provider, {}).values()}
+    return sorted({*parts, *PROGRAMS.values()})
+
+
+class BundleSource(Source):
+    """Gives what `lab bundle build` makes; builds it where it is missing."""
+
+    def __init__(self) -> None:
+        self._builders: dict[str, Builder] = {}
+
+    def faults(self, config: Config) -> list[str]:
+        """Host tools that the build of what is missing needs, and faults in recipes."""
+        try:
+            return self.missing_packages(config)
+        except LabError as error:
+            return [str(error)]
+
+    def missing_packages(self, config: Config) -> list[str]:
+        """Debian packages that this host lacks to build what is missing; none when all is built."""
+        return self._builder(config).missing_tools(wanted(config.provider))
+
+    def ensure(self, config: Config, progress: Progress) -> None:
+        """Build what is missing for this lab."""
+        self._builder(config).ensure(wanted(config.provider), progress)
+
+    def machine_image(self, config: Config) -> dict[str, Path]:
+        """Kernel and disk for uml, the tree for podman."""
+        built = self._builder(config).built
+        return {
+            part: built(component).folder / inside
+            for part, (component, inside) in PARTS[config.provider].items()
+        }
+
+    def extravars(self, config: Config) -> dict[str, Any]:
+        """What is on the disk, for machines that are prepared, and where it is on this host, for others."""
+        make = self._builder(config)
+        # A tree notes what its disk did; the disk itself need not be in the store for it.
+        name = next(c for c, _ in PARTS[config.provider].values() if c.startswith("node-"))
+        store = make.store.root
+        return disk.extravars(
+            make.built(name).facts, make.digest(DISK), lambda inside: str(store / inside), remote=False
+        )
+
+    def program(self, config: Config, name: str) -> Path:
+        """kubectl, kubeadm or prober."""
+        return self._builder(config).built(PROGRAMS[name]).folder / "bin" / name
+
+    def _builder(self, config: Config) -> Builder:
+        version = config.kubernetes.version
+        if version not in self._builders:
+            self._builders[version] = builder(version)
+        return self._builders[version]
