@@ -10,7 +10,7 @@ from lab.proxy.addresses import local_addresses
 from lab.proxy.chains import External, Way
 from lab.proxy.iptables_chains import Chains, frontend
 from lab.proxy.iptables_filter import Filter, masquerade_faults
-from lab.proxy.iptables_owned import IPTABLES_JUMPS, jump_faults
+from lab.proxy.iptables_owned import IPTABLES_JUMPS, jump_faults, strange
 from lab.proxy.iptables_save import Rule, Table, parse
 from lab.proxy.model import (
     Frontend,
@@ -52,10 +52,20 @@ class _Node:
 
     def rules(self) -> NodeRules:
         self.chains.check()
-        for fault in (*jump_faults(self.tables, IPTABLES_JUMPS), *masquerade_faults(self.nat)):
-            self._fault(fault)
+        faults = [
+            *jump_faults(self.tables, IPTABLES_JUMPS),
+            *masquerade_faults(self.nat),
+            *self.filter.faults,
+        ]
+        faults += [
+            fault for rule in self.nat.rules("KUBE-POSTROUTING") if (fault := strange(rule, "iptables"))
+        ]
+        self.faults.update(dict.fromkeys(faults))
         node_ports: tuple[str, ...] = ()
         for rule in self.nat.rules("KUBE-SERVICES"):
+            if fault := strange(rule, "iptables"):
+                self._fault(fault)
+                continue
             comment = rule.take("--comment") or ""
             target = rule.must("-j")
             if target == "KUBE-NODEPORTS":

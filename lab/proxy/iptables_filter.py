@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.proxy.iptables_chains import frontend
+from lab.proxy.iptables_owned import strange
 from lab.proxy.iptables_save import Rule, Table
 from lab.proxy.model import Frontend, Kind, Refusal, UnrecognisedRule
 
@@ -35,7 +36,9 @@ class Filter:
             *(refused(rule, Kind.EXTERNAL) for rule in table.rules("KUBE-EXTERNAL-SERVICES")),
         ]
         self.health_check_ports = frozenset(map(_health_check, table.rules("KUBE-NODEPORTS")))
-        self.dropped_unless_allowed = frozenset(map(_firewalled, table.rules("KUBE-PROXY-FIREWALL")))
+        firewall = [(rule, strange(rule, "iptables")) for rule in table.rules("KUBE-PROXY-FIREWALL")]
+        self.faults = [fault for _, fault in firewall if fault]
+        self.dropped_unless_allowed = frozenset(_firewalled(rule) for rule, fault in firewall if not fault)
         """Load balancer addresses with source ranges: dropped unless KUBE-FW-* translated them before."""
         for rule in table.rules("KUBE-FORWARD"):
             forward(rule)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lab.proxy.iptables_save import Table
+from lab.proxy.iptables_save import Rule, Table
 
 Jumps = tuple[tuple[str, str, str], ...]
 
@@ -67,3 +67,17 @@ def jump_faults(tables: Mapping[str, Table], jumps: Iterable[tuple[str, str, str
         for table, base, chain in jumps
         if table not in tables or not tables[table].jumps(base, chain)
     ]
+
+
+def strange(rule: Rule, mode: str) -> str | None:
+    """A fault, if a rule in a chain that iptables and ipvs mode share is the other mode's; else None.
+
+    That is what a node looks like for a while when the mode is being switched, so it is no reason to give up.
+    """
+    by_ipset = rule.has("--match-set") or rule.raw.endswith(
+        (" -j KUBE-NODE-PORT", " -s 127.0.0.0/8 -j RETURN")
+    )
+    by_address = rule.has("-d") or rule.raw.endswith(" -j KUBE-NODEPORTS")
+    if by_ipset if mode == "iptables" else by_address:
+        return f"{rule.chain} has a rule of another mode: {rule.raw}"
+    return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from lab.proxy.iptables_chains import MARK_MASQ, detector
 from lab.proxy.iptables_filter import forward, masquerade_faults
-from lab.proxy.iptables_owned import IPVS_JUMPS, jump_faults
+from lab.proxy.iptables_owned import IPVS_JUMPS, jump_faults, strange
 from lab.proxy.iptables_save import Rule, Table
 from lab.proxy.model import Frontend, Masquerade, UnrecognisedRule
 
@@ -90,6 +90,10 @@ class IpvsRules:
             return  # read by masquerade_faults
         if chain == "KUBE-IPVS-OUT-FILTER":
             self._shut_out(rule)
+            return
+        fault = strange(rule, "ipvs")
+        if fault is not None:
+            self.faults.append(fault)
             return
         rule.take("--comment")
         target = rule.must("-j")
