@@ -70,7 +70,7 @@ class Go(Kind):
         bin_folder.mkdir()
         # One call compiles what the programs share once. Its output is named by the package's last word, so a
         # program with another name is built (from the cache by then) into its own file.
-        plain = [package for program, package in spec.packages.items() if _word(package) == program]
+        plain = [package for program, package in spec.packages.items() if program_name(package) == program]
         if plain:
             work.run(
                 [go, "build", *flags, "-o", f"{bin_folder}/", *plain], env=env, cwd=self.component.folder
@@ -103,7 +103,7 @@ def host_go() -> str | None:
     return match[1] if match else None
 
 
-def _word(package: str) -> str:
+def program_name(package: str) -> str:
     """What `go build` calls the program of a package: its path's last word that is no major version."""
     words = [word for word in Path(package).parts if not re.fullmatch(r"v\d+", word)]
     return words[-1] if words else ""

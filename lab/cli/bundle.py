@@ -1,0 +1,114 @@
+"""`lab bundle build|verify|list`: what a lab is made of, built from package mirrors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lab import host
+from lab.bundle.builder import Builder
+from lab.bundle.store import Artifact
+from lab.cli import options
+from lab.config import Config, load
+from lab.errors import BringUpError, InputError
+from lab.progress import duration, result, result_json, result_table
+from lab.sources import bundle
+
+app = typer.Typer(no_args_is_help=True)
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[COMPONENT]...", help="Default: all that a lab uses.")
+]
+
+
+@app.command("build")
+def build(
+    components: Names = None,
+    *,
+    config_file: options.ConfigFile = None,
+    provider: options.ProviderOption = None,
+    install_missing: Annotated[
+        bool, typer.Option("--install-missing", help="As root on Debian: install missing host tools.")
+    ] = False,
+    output: options.OutputOption = options.Output.TEXT,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Build what is missing, and nothing else; safe to interrupt and to run again."""
+    config = load(options.path_of(config_file), {"provider": provider})
+    builder = _builder(config)
+    names = components or bundle.wanted(config.provider)
+    progress = options.progress_of(verbose=verbose, quiet=quiet)
+    if install_missing and (missing := builder.missing_tools(names)):
+        host.install(missing, progress)
+    builder.ensure(names, progress)
+    _show([builder.built(name) for name in names], output, builder)
+
+
+@app.command("verify")
+def verify(components: Names = None, *, output: options.OutputOption = options.Output.TEXT) -> None:
+    """Read everything in the store again and compare it with its sha256; exit code 3 if anything differs."""
+    store = _builder(Config()).store
+    found = store.all()
+    if components:
+        found = [artifact for artifact in found if artifact.name in components]
+        if unknown := set(components) - {artifact.name for artifact in found}:
+            raise InputError(f"Not in the store: {', '.join(sorted(unknown))}.", fix="lab bundle list")
+    faults = {artifact.folder.name: store.verify(artifact) for artifact in found}
+    if output is options.Output.JSON:
+        result_json(faults)
+    wrong = [fault for lines in faults.values() for fault in lines]
+    if wrong:
+        raise BringUpError(
+            "The store is damaged.",
+            details=wrong,
+            fix="remove the folders named above, then lab bundle build",
+        )
+    if output is options.Output.TEXT:
+        files = sum(len(artifact.manifest["files"]) for artifact in found)
+        result(f"{len(found)} artifacts, {files} files: all as they were built.")
+
+
+@app.command("list")
+def list_artifacts(*, output: options.OutputOption = options.Output.TEXT) -> None:
+    """List what is in the store, with the sha256 of every file in the JSON output."""
+    builder = _builder(Config())
+    _show(builder.store.all(), output, builder)
+
+
+def _builder(config: Config) -> Builder:
+    return bundle.builder(config.kubernetes.version)
+
+
+def _show(artifacts: list[Artifact], output: options.Output, builder: Builder) -> None:
+    if output is options.Output.JSON:
+        result_json([_facts(artifact, builder) for artifact in artifacts])
+        return
+    rows = [
+        [
+            artifact.name,
+            artifact.version,
+            artifact.digest[:16],
+            f"{artifact.size >> 20} MiB",
+            duration(float(artifact.manifest["seconds"])),
+            "yes" if _current(artifact, builder) else "no",
+            str(artifact.folder),
+        ]
+        for artifact in artifacts
+    ]
+    result_table(["component", "version", "digest", "size", "built in", "current", "folder"], rows)
+
+
+def _facts(artifact: Artifact, builder: Builder) -> dict[str, Any]:
+    return {
+        **artifact.manifest,
+        "folder": str(artifact.folder),
+        "bytes": artifact.size,
+        "current": _current(artifact, builder),
+    }
+
+
+def _current(artifact: Artifact, builder: Builder) -> bool:
+    """Whether the recipes, as they are now, give this artifact."""
+    known = builder.components.by_name
+    return artifact.name in known and builder.digest(artifact.name) == artifact.digest
