@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Any, NamedTuple, get_args
@@ -33,8 +33,7 @@ def of(values: Mapping[str, Any], config: Config | None, invalid: ValidationErro
         invalid: what pydantic found, if it found anything.
     """
     errors = invalid.errors() if invalid else []
-    # The nodes that would be the default depend on other keys: no fault of their own.
-    single = [_word(error) for error in errors if error["type"] != "default_factory_not_called"]
+    single = [_word(error) for error in errors if not _follows(error, errors)]
     if config is None:
         # Without the faulty keys the rest can still be held together.
         config = _without(values, [fault.paths[0] for fault in single])
@@ -93,6 +92,15 @@ def _word(error: Any) -> Fault:
     }
     text = words[kind]() if kind in words else f"{given!r}: {error['msg']}"
     return Fault((path,), f"{where(path)}: {text}")
+
+
+def _follows(error: Any, errors: Sequence[Any]) -> bool:
+    """Whether an error is only what follows from another one."""
+    if error["type"] == "default_factory_not_called":
+        return True  # the nodes that would be the default depend on other keys
+    # pydantic counts the entries of a list that are right
+    inside = (other["loc"][: len(error["loc"])] == error["loc"] for other in errors if other is not error)
+    return bool(error["type"] == "too_short" and any(inside))
 
 
 def _model(path: Path) -> type[BaseModel] | None:
@@ -229,13 +237,14 @@ def _twice(config: Config) -> Iterator[Fault]:
                 path: Path = ("nodes", place, key)
                 yield Fault((path,), f"{where(path)}: {value} is already that of nodes[{first[value]}]")
             first.setdefault(value, place)
-    ports: dict[object, str] = {}
-    forwards = {"forward.api": config.forward.api}
-    forwards |= {f"forward.node_ports.{port}": host for port, host in config.forward.node_ports.items()}
-    for name, host in forwards.items():
+    forwards: dict[Path, object] = {("forward", "api"): config.forward.api}
+    forwards |= {("forward", "node_ports", port): host for port, host in config.forward.node_ports.items()}
+    ports: dict[object, Path] = {}
+    for one, host in forwards.items():
         if host != "auto" and host in ports:
-            yield Fault((("forward",),), f"{name}: 127.0.0.1:{host} is already that of {ports[host]}")
-        ports.setdefault(host, name)
+            other = ports[host]
+            yield Fault((one, other), f"{where(one)}: 127.0.0.1:{host} is already that of {where(other)}")
+        ports.setdefault(host, one)
 
 
 def _version(config: Config) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""Every expected failure: what is wrong, why, and what mends it. `lab.cli.main` is the only place that catches it."""
+"""Every expected failure: what is wrong, why, and what mends it. Caught in `lab.cli` and nowhere else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class BringUpError(LabError):
     code = Exit.BRING_UP_FAILED
 
 
-class WaitTimeout(LabError):
+class WaitTimeout(LabError):  # noqa: N818 -- `wait timed out` says it better than an Error would
     """A bounded wait ended without what it waited for."""
 
     code = Exit.WAIT_TIMED_OUT

@@ -87,7 +87,7 @@ def install(names: Sequence[str], progress: Progress, *, timeout: float = 900) -
     env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     with progress.step(f"Installing Debian packages on this host: {' '.join(names)}"):
         # An old list names files that are gone, so it is fetched anew when something is to be installed.
-        shell.run(["apt-get", "-q", "update"], timeout=timeout, env=env)
+        shell.run(["apt-get", "update"], timeout=timeout, env=env)
         shell.run(_apt_install(names), timeout=timeout, env=env)
 
 
@@ -123,4 +123,4 @@ def disk_free(path: Path) -> int:
 
 
 def _apt_install(names: Sequence[str]) -> list[str]:
-    return ["apt-get", "-q", "install", "-y", "--no-install-recommends", *names]
+    return ["apt-get", "install", "-y", "--no-install-recommends", *names]

@@ -143,7 +143,7 @@ def result_json(value: object) -> None:
 
 def result_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a result as columns, as kubectl does: no lines, nothing wrapped or cut off."""
-    lines = [[column.upper() for column in columns], *rows]
+    lines = [[column.upper().replace("_", " ") for column in columns], *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
         result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -94,6 +94,8 @@ def run(argv: Sequence[str]) -> int:
         # Whoever read the output has gone; nothing more can be told, not even at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.DONE)
+    if code == Exit.INTERRUPTED:  # how newer releases of typer hand Ctrl-C on
+        Progress().error("interrupted")
     return code if isinstance(code, int) else int(Exit.DONE)
 
 

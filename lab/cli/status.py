@@ -22,10 +22,12 @@ def command(
     if output is options.Output.JSON:
         result_json(found)
         return
-    result(f"lab {found['name']}: provider {found['provider']}, {found['proxy_mode']} mode\n")
+    result(f"lab {found['name']}: provider {found['provider']}, {found['proxy_mode']} mode")
+    result("")
     columns = ("name", "address", "machine", "kubernetes", "version", "proxy_mode")
     result_table(columns, [[str(node[column] or "") for column in columns] for node in found["nodes"]])
-    result(f"\nkubeconfig: {found['kubeconfig'] or 'none yet: run lab up'}")
+    result("")
+    result(f"kubeconfig: {found['kubeconfig'] or 'none yet: run lab up'}")
     for port, here in found["ports"].items():
         result(f"127.0.0.1:{here} leads to {'the API server' if port == 'api' else f'NodePort {port}'}")
     if verbose:
