@@ -22,7 +22,13 @@ def main(provider: str, out: Path) -> None:
     lab = config.from_values({"provider": provider})
     source = sources.get(lab.source)
     source.ensure(lab, Progress())
-    variables = {**inventory.extravars(lab), **source.extravars(lab), "out": str(out)}
+    variables = {
+        **inventory.extravars(lab),
+        **source.extravars(lab),
+        "out": str(out),
+        # Outside of a role there is none; the templates start from it.
+        "role_path": str(HERE.parent / "playbooks/roles/control_plane"),
+    }
     (out / "vars.json").write_text(json.dumps(variables, default=str))
     hosts = {
         "all": {
