@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ PLAYBOOK = """
     - name: Say something
       ansible.builtin.command: echo {{ proxy_mode }} {{ node_address }} {{ word }}
     - name: Sleep
-      ansible.builtin.command: sleep {{ seconds | default(0) }}
+      ansible.builtin.shell: touch {{ begun | default("/dev/null") }}; sleep {{ seconds | default(0) }}
       changed_when: false
     - name: Go wrong
       ansible.builtin.shell: echo out; echo err >&2; exit 3
@@ -105,13 +106,17 @@ def test_a_run_that_takes_too_long_is_ended_with_its_processes(play: Play, tmp_p
 
 
 def test_ctrl_c_ends_the_run_and_its_processes(play: Play, tmp_path: Path) -> None:
-    timer = threading.Timer(4, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            play(seconds=60)
-    finally:
-        timer.cancel()
+    begun = tmp_path / "begun"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 50
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        play(seconds=60, begun=str(begun))
 
     assert leftovers.find(tmp_path) == []
 

@@ -1,0 +1,104 @@
+"""Running the suites: verdicts, exit codes, and that nothing outlives the command. With a real pytest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import FakeProvider
+
+from lab import leftovers, paths, suites
+from lab.config import load
+from lab.errors import InputError, WaitTimeout
+from lab.state import LabState
+
+CONFTEST = 'def pytest_addoption(parser):\n    parser.addoption("--lab")\n'
+TESTS = """
+import time, pathlib, pytest
+
+def test_right(pytestconfig):
+    assert pytestconfig.getoption("--lab") == "lab"
+
+def test_wrong():
+    assert not "wrong"
+
+def test_left_out():
+    pytest.skip("not here")
+
+def test_slow(tmp_path_factory):
+    note = pathlib.Path(__file__).with_name("put-back")
+    note.with_name("begun").write_text("yes")
+    try:
+        time.sleep(120)
+    finally:
+        note.write_text("yes")
+"""
+
+Run = Callable[..., suites.Verdict]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    folder = tmp_path / "tests" / "conformance"
+    folder.mkdir(parents=True)
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "test_it.py").write_text(TESTS)
+    monkeypatch.setattr(paths, "share", tmp_path.joinpath)
+    config, state = load(None), LabState("lab")
+    results = tmp_path / "results"
+    results.mkdir()
+
+    def go(*args: str, timeout: float = 60) -> suites.Verdict:
+        provider = FakeProvider(config, state)
+        return suites.run(state, provider, mode="ipvs", args=args, folder=results, timeout=timeout)
+
+    return go
+
+
+def test_a_verdict_counts_what_ran(run: Run) -> None:
+    verdict = run("-k", "not slow")
+
+    assert (verdict.mode, verdict.passed, verdict.failed, verdict.skipped) == ("ipvs", 1, 1, 1)
+    assert not verdict.ok
+    assert verdict.junit.name == "junit-ipvs.xml"
+
+
+def test_tests_named_by_the_user_replace_the_whole(run: Run) -> None:
+    verdict = run("test_it.py::test_right")
+
+    assert (verdict.passed, verdict.failed, verdict.ok) == (1, 0, True)
+
+
+@pytest.mark.parametrize("args", [("-k", "nothing_like_it"), ("--no-such-option",)])
+def test_nothing_to_run_is_bad_input(run: Run, args: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="No test was run"):
+        run(*args)
+
+
+def test_suites_that_do_not_end_are_ended(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(WaitTimeout):
+        run("-k", "slow", timeout=3)
+
+    assert leftovers.find(tmp_path) == []
+
+
+def test_ctrl_c_lets_the_tests_put_back_what_they_changed(run: Run, tmp_path: Path) -> None:
+    begun = tmp_path / "tests" / "conformance" / "begun"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 50
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run("-k", "slow")
+
+    assert leftovers.find(tmp_path) == []
+    assert (tmp_path / "tests" / "conformance" / "put-back").exists()
