@@ -13,7 +13,7 @@ from lab.providers.podman_node import limit
 
 ROOT_NEEDED = "the podman provider needs root: run this with sudo, or choose provider uml, which does without"
 OTHER = "choose provider uml, whose nodes have a kernel of their own"
-#: More than a node with its cluster up was seen to have (19): systemd, kubelet, containerd, the pods.
+#: More than any node with its cluster up was seen to have (27 the master, 13 the others).
 INOTIFY_A_NODE = 30
 OPEN_FILES = 8192
 
