@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from lab.bundle.runner import said
@@ -86,17 +86,22 @@ def private_state(folder: Path, suites: Iterable[str]) -> dict[str, str]:
     return {"APT_CONFIG": str(config)}
 
 
-def newest(env_config: str, package: re.Pattern[str], minimum: str) -> tuple[str, str] | None:
+def newest(
+    env_config: str, package: re.Pattern[str], minimum: str, preferred: Collection[str] = ()
+) -> tuple[str, str] | None:
     """The newest package whose name matches, and its version, if it is not older than `minimum`.
 
     Args:
         env_config: the `apt.conf` that `private_state` made.
         package: the name, with one group: the upstream series (`7.2`).
         minimum: the oldest series that does.
+        preferred: series that are taken before newer ones.
     """
     names = said(["env", f"APT_CONFIG={env_config}", "apt-cache", "pkgnames"]).split()
     found = [(numbers(match[1]), name) for name in names if (match := package.fullmatch(name))]
     found = [(series, name) for series, name in found if series >= numbers(minimum)]
+    wanted = {numbers(series) for series in preferred}
+    found = [(series, name) for series, name in found if series in wanted] or found
     if not found:
         return None
     name = max(found)[1]

@@ -46,6 +46,7 @@ def run(
             timeout=TIMEOUT,
         )
         machine.run("umount /mnt && rm -rf /root/.ssh/authorized_keys /tmp/* /var/tmp/*")
+        machine.run("sync", timeout=600)
 
 
 class _State(LabState):

@@ -46,7 +46,7 @@ class Image(Kind):
     """Builds `image.tar`; notes the image's whole name as the fact `image`."""
 
     spec_class: ClassVar[type[Spec]] = ImageSpec
-    code = (archive, dpkg)
+    code = (archive, dpkg, mmdebstrap)
 
     @property
     def spec(self) -> ImageSpec:

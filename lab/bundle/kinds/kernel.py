@@ -16,9 +16,10 @@ ASKED = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.MULT
 
 
 class KernelSpec(Spec):
-    """A recipe of kind kernel: the oldest series that does, and the suites looked into."""
+    """A recipe of kind kernel: the oldest series that does, those tried, and the suites looked into."""
 
     minimum: str
+    tested: tuple[str, ...] = ()
     suites: tuple[str, ...]
 
 
@@ -38,7 +39,7 @@ class Kernel(Kind):
         env = apt.private_state(work.scratch / "apt", spec.suites)
         work.note(f"source from {apt.mirror()}")
         work.run(["apt-get", "-q", "update"], env=env, timeout=600)
-        found = apt.newest(env["APT_CONFIG"], PACKAGE, spec.minimum)
+        found = apt.newest(env["APT_CONFIG"], PACKAGE, spec.minimum, spec.tested)
         if found is None:
             raise BuildError(
                 f"No linux-source package of {spec.minimum} or newer in {', '.join(spec.suites)}.",

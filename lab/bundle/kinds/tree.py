@@ -32,6 +32,10 @@ class Tree(Kind):
     spec_class: ClassVar[type[Spec]] = TreeSpec
     trees: ClassVar[tuple[str, ...]] = ("root",)
 
+    def tools(self) -> tuple[str, ...]:
+        """The kernel that reads the disk."""
+        return (cast("TreeSpec", self.base_spec).kernel,)
+
     def build(self, work: Work) -> str:
         """Boot over the disk, which stays as it is; pack inside; unpack outside."""
         from lab import user_mode  # noqa: PLC0415 -- only here
