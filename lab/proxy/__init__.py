@@ -6,7 +6,7 @@ Everything here is a pure function of text and objects; only you talk to machine
 >>> reader = proxy.READERS["nftables"]                          # "iptables" | "ipvs" | "nftables"
 >>> outputs = {name: host.check_output(shlex.join(argv)) for name, argv in reader.commands.items()}
 >>> rules = reader.read(outputs)                                # or proxy.read("nftables", outputs)
->>> svc = rules.services["10.96.31.7", 80, "TCP"]               # keys are (ip, port, protocol)
+>>> svc = rules.services[proxy.Frontend("10.96.31.7", 80, "TCP")]
 >>> svc.service, svc.kind, svc.masquerade, svc.affinity, svc.refusal
 ('default/mytest-svc', 'cluster', 'outside pod cidr', None, None)
 >>> [(b.ip, b.port, b.weight) for b in svc.backends]
@@ -33,7 +33,7 @@ What another mode left behind (the same outputs): a list of sentences, empty whe
 >>> residue("iptables", outputs)
 ['ipvs: device kube-ipvs0 exists with 6 addresses', 'ipvs: virtual server TCP 10.96.0.1:443', …]
 
-NodePorts appear once for each address that serves them: ("192.168.1.201", 30000, "TCP"). Rules that a
+NodePorts appear once for each address that serves them: Frontend("192.168.1.201", 30000, "TCP"). Rules that a
 reader does not know raise `UnrecognisedRule` with the raw text. A table or jump that is missing is no
 exception: it is in `rules.faults`, and `compare` reports it, so that a caller may poll.
 """

@@ -46,6 +46,8 @@ class External:
     masquerade: Masquerade
     local_pods: str | None
     raw: tuple[str, ...]
+    from_node: bool = False
+    """The node's own processes are among the clients kept apart; its pods are if `local_pods` is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Way:
     def faults(self, front: Frontend) -> list[str]:
         """What does not fit together."""
         found: list[str] = []
+        if self.external.inside and not self.external.from_node:
+            found.append(f"{front} does not keep the node's own connections apart under policy Local")
         for balance in (self.outside, self.inside):
             if balance is not None:
                 found += balance.faults
@@ -114,3 +118,35 @@ def affinity_faults(chain: str, ends: Mapping[str, EndpointChain], sticky: Mappi
     if len(set(sticky.values())) > 1:
         faults.append(f"{chain}: session affinity has several times: {sorted(set(sticky.values()))}")
     return faults
+
+
+class LocalPods:
+    """How a node's pods are told from other clients: one way for all rules, or something is wrong."""
+
+    def __init__(self) -> None:
+        self._ways: dict[str, None] = {}
+        self._unaware: list[Frontend] = []
+
+    def note(self, way: str | None) -> None:
+        """A rule tells pods this way, or not at all."""
+        if way is not None:
+            self._ways[way] = None
+
+    def kept_apart(self, front: Frontend, external: External) -> None:
+        """Traffic policy Local keeps a frontend's clients apart: with or without the node's pods."""
+        if external.inside is not None and external.local_pods is None:
+            self._unaware.append(front)
+
+    @property
+    def way(self) -> str | None:
+        """A CIDR or `iifname …`; None if no rule tells pods."""
+        return next(iter(self._ways), None)
+
+    def faults(self) -> list[str]:
+        """Rules that disagree about it."""
+        found = []
+        if len(self._ways) > 1:
+            found.append(f"pods are told in several ways: {', '.join(sorted(self._ways))}")
+        if self._ways:
+            found += [f"{front} does not keep pods apart under policy Local" for front in self._unaware]
+        return found

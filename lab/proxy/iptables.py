@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from lab.proxy.addresses import local_addresses
-from lab.proxy.chains import External, Way
+from lab.proxy.chains import External, LocalPods, Way
 from lab.proxy.iptables_chains import Chains, frontend
 from lab.proxy.iptables_filter import Filter, masquerade_faults
 from lab.proxy.iptables_owned import IPTABLES_JUMPS, jump_faults, strange
@@ -47,7 +47,7 @@ class _Node:
         self.filter = Filter(tables.get("filter", Table()))
         self.addresses = addresses
         self.faults: dict[str, None] = {}
-        self.local_pods: str | None = None
+        self.local_pods = LocalPods()
         self.services: dict[Frontend, ServiceRules] = {}
 
     def rules(self) -> NodeRules:
@@ -82,12 +82,13 @@ class _Node:
         ranged = {front for front, rules in self.services.items() if rules.source_ranges is not None}
         for front in self.filter.dropped_unless_allowed - ranged:
             self._fault(f"filter KUBE-PROXY-FIREWALL drops {front}, which has no source ranges")
+        self.faults.update(dict.fromkeys(self.local_pods.faults()))
         return NodeRules(
             mode="iptables",
             services=self.services,
             node_port_addresses=node_ports,
             health_check_ports=self.filter.health_check_ports,
-            local_pods=self.local_pods,
+            local_pods=self.local_pods.way,
             faults=tuple(self.faults),
         )
 
@@ -134,7 +135,9 @@ class _Node:
             (*lines, *external.raw),
         )
         masquerade, pods = way.masquerade(front)
-        self.local_pods = self.local_pods or pods
+        self.local_pods.note(pods)
+        self.local_pods.note(external.local_pods)
+        self.local_pods.kept_apart(front, external)
         for fault in way.faults(front):
             self._fault(fault)
         self.services[front] = way.rules(kind, name, masquerade, ranges)

@@ -137,6 +137,7 @@ class Chains:
     def external(self, chain: str) -> External:
         """Read `KUBE-EXT-*`."""
         outside = inside = pods = None
+        node = False
         masquerade = Masquerade.NEVER
         for rule in self._nat.rules(chain):
             rule.take("--comment")
@@ -146,13 +147,13 @@ class Chains:
             if outside is None and target == MARK_MASQ and local is None:
                 masquerade = Masquerade.NODE if from_node else Masquerade.ALWAYS
             elif outside is None and target.startswith(BALANCERS) and (from_node or local):
-                inside, pods = target, local or pods
+                inside, pods, node = _same(inside, target, rule), local or pods, node or from_node
             elif outside is None and target.startswith(BALANCERS):
                 outside = target
             else:
                 raise UnrecognisedRule(rule.raw, "it is not known there", where=chain)
             rule.done()
-        return External(outside, inside, masquerade, pods, tuple(self._nat.chains.get(chain, ())))
+        return External(outside, inside, masquerade, pods, tuple(self._nat.chains.get(chain, ())), node)
 
     def firewall(self, chain: str) -> Firewall:
         """Read `KUBE-FW-*`: what no rule lets through is dropped by KUBE-PROXY-FIREWALL later."""
@@ -166,6 +167,13 @@ class Chains:
                 target = rule.must("-j")
             rule.done()
         return Firewall(tuple(sorted(sources)), target, tuple(self._nat.chains.get(chain, ())))
+
+
+def _same(known: str | None, target: str, rule: Rule) -> str:
+    """All insiders must be sent to one chain."""
+    if known not in (None, target):
+        raise UnrecognisedRule(rule.raw, f"other insiders are sent to {known}", where=rule.chain)
+    return target
 
 
 def _recent(rule: Rule, chain: str) -> None:

@@ -113,7 +113,7 @@ class _Node:
             return Kind.EXTERNAL
         if self._in("KUBE-LOAD-BALANCER", front):
             return Kind.LOADBALANCER
-        if front.ip in self.local and self._node_port("KUBE-NODE-PORT", front):
+        if front.ip in self.local | self.bound and self._node_port("KUBE-NODE-PORT", front):
             return Kind.NODEPORT
         return None
 
@@ -122,18 +122,22 @@ class _Node:
         if kind is Kind.CLUSTER:
             return self.iptables.cluster_masquerade, None
         if kind is Kind.EXTERNAL:
-            local = self._in("KUBE-EXTERNAL-IP-LOCAL", front)
             marked = self.iptables.has("nat", "KUBE-SERVICES", "KUBE-EXTERNAL-IP", MARK_MASQ)
+            local = self._in("KUBE-EXTERNAL-IP-LOCAL", front)
+            spared = not self._in("KUBE-EXTERNAL-IP", front)
         elif kind is Kind.LOADBALANCER:
-            local = self._in("KUBE-LOAD-BALANCER-LOCAL", front)
-            marked = self.iptables.has(
-                "nat", "KUBE-SERVICES", "KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER"
-            ) and self.iptables.has("nat", "KUBE-LOAD-BALANCER", "", MARK_MASQ)
+            chain = "KUBE-LOAD-BALANCER"
+            marked = self.iptables.has("nat", "KUBE-SERVICES", chain, chain)
+            marked = marked and self.iptables.has("nat", chain, "", MARK_MASQ)
+            local = self._in(f"{chain}-LOCAL", front)
+            spared = local and self.iptables.has("nat", chain, f"{chain}-LOCAL", "RETURN")
         else:
-            local = self._node_port("KUBE-NODE-PORT-LOCAL", front)
+            chain = "KUBE-NODE-PORT"
             suffix = "SCTP-HASH" if front.protocol == "SCTP" else front.protocol
-            marked = self.iptables.has("nat", "KUBE-NODE-PORT", f"KUBE-NODE-PORT-{suffix}", MARK_MASQ)
-        masquerade = Masquerade.ALWAYS if marked and not local else Masquerade.NEVER
+            marked = self.iptables.has("nat", chain, f"{chain}-{suffix}", MARK_MASQ)
+            local = self._node_port(f"{chain}-LOCAL", front)
+            spared = local and self.iptables.has("nat", chain, f"{chain}-LOCAL-{suffix}", "RETURN")
+        masquerade = Masquerade.ALWAYS if marked and not spared else Masquerade.NEVER
         return masquerade, "Local" if local else "Cluster"
 
     def _service(self, front: Frontend, kind: Kind, server: VirtualServer) -> ServiceRules:

@@ -20,7 +20,7 @@ Endpoint = tuple[str, int]
 
 
 class Frontend(NamedTuple):
-    """Where clients connect to. Equal to a plain tuple: `rules.services["10.96.0.1", 443, "TCP"]`."""
+    """Where clients connect to."""
 
     ip: str
     port: int

@@ -28,6 +28,17 @@ _HOOKS = {
 
 _TUPLE = "ip daddr . l4proto . th dport"
 _LOCALHOST = "127.0.0.0/8"
+_HAIRPIN = "ip saddr . ip daddr . l4proto . th dport == @hairpin-connections"
+
+_NEEDED = {
+    "services": f"vmap {_TUPLE} @service-ips",
+    "service-endpoints-check": f"vmap {_TUPLE} @no-endpoint-services",
+    "nodeport-endpoints-check": "vmap l4proto . th dport @no-endpoint-nodeports",
+    "firewall-check": f"vmap {_TUPLE} @firewall-ips",
+    "cluster-ips-check": "reject",
+    REJECT_CHAIN: "reject",
+}
+"""How a rule that a chain must have ends. Without the one for NodePorts those are missed one by one."""
 
 
 class Base:
@@ -65,9 +76,7 @@ class Base:
                     readers[name](rule)
                 else:
                     self._unknown(rule)
-        for needed in ("services", "masquerading", "service-endpoints-check", "nodeport-endpoints-check"):
-            if needed not in table.chains or not table.chains[needed].rules:
-                self.faults.append(f"chain {needed} is missing or empty")
+        self._needed()
 
     def _keys(self, name: str) -> list[tuple[str, ...]]:
         return [element.key for element in self._table.elements.get(name, [])]
@@ -83,6 +92,19 @@ class Base:
     def _mark(self, rule: NftRule) -> None:
         if len(rule.statements) != 1 or not marks(rule.statements[0]):
             self._unknown(rule)
+
+    def _needed(self) -> None:
+        """Without these rules maps and sets have no effect, whatever is in them."""
+        for name, end in _NEEDED.items():
+            chain = self._table.chains.get(name)
+            if chain is None or not any(rule.statements[-1].startswith(end) for rule in chain.rules):
+                self.faults.append(f"chain {name} lacks: {end}")
+        masquerading = self._table.chains.get("masquerading")
+        rules = [rule.statements for rule in masquerading.rules] if masquerading else []
+        if "hairpin-connections" in self._table.elements and not any(_HAIRPIN in rule for rule in rules):
+            self.faults.append(f"chain masquerading lacks: {_HAIRPIN}")
+        if not any(rule[-1].startswith("masquerade") and _HAIRPIN not in rule for rule in rules):
+            self.faults.append("chain masquerading does not masquerade marked connections")
 
     def _hooks(self) -> None:
         for name, (hook, jumps) in _HOOKS.items():
@@ -151,7 +173,7 @@ class Base:
                 pass
             case ["ct", "ip", "masquerade"] if rule.statements[:2] == (
                 "ct status == dnat",
-                "ip saddr . ip daddr . l4proto . th dport == @hairpin-connections",
+                _HAIRPIN,
             ):
                 pass
             case _:

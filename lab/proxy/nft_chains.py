@@ -156,6 +156,7 @@ class NftChains:
     def external(self, chain: str) -> External:
         """Read `external-*`."""
         outside = inside = local_pods = None
+        node = False
         masquerade = Masquerade.NEVER
         for rule in self._rules(chain):
             *tests, end = rule.statements
@@ -166,12 +167,14 @@ class NftChains:
             if outside is None and marks(end) and (from_node or not tests):
                 masquerade = Masquerade.NODE if from_node else Masquerade.ALWAYS
             elif outside is None and balancer and (from_node or told):
-                inside, local_pods = target, told or local_pods
+                if inside not in (None, target):
+                    raise UnrecognisedRule(rule.raw, f"other insiders are sent to {inside}", where=chain)
+                inside, local_pods, node = target, told or local_pods, node or from_node
             elif outside is None and balancer and not tests:
                 outside = target
             else:
                 raise UnrecognisedRule(rule.raw, "it is not known there", where=chain)
-        return External(outside, inside, masquerade, local_pods, self._raw(chain))
+        return External(outside, inside, masquerade, local_pods, self._raw(chain), node)
 
     def firewall(self, chain: str) -> Firewall:
         """Read `firewall-*`: whatever comes from elsewhere is dropped, whether or not there are endpoints."""

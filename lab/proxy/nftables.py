@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from lab.proxy.addresses import local_addresses
-from lab.proxy.chains import External, Way
+from lab.proxy.chains import External, LocalPods, Way
 from lab.proxy.model import (
     Frontend,
     Kind,
@@ -44,6 +44,8 @@ class _Node:
         self.table = table
         self.chains = NftChains(table)
         self.base = Base(table, addresses)
+        self.local_pods = LocalPods()
+        self.local_pods.note(self.base.local_pods)
         self.services: dict[Frontend, ServiceRules] = {}
         self.faults = dict.fromkeys(self.base.faults)
         self.firewalls = {_front(element): element for element in self._elements("firewall-ips")}
@@ -82,11 +84,12 @@ class _Node:
                 source_ranges=firewall.sources,
                 raw=(*rules.raw, element.raw, *firewall.raw),
             )
+        self.faults.update(dict.fromkeys(self.local_pods.faults()))
         return NodeRules(
             mode="nftables",
             services=self.services,
             node_port_addresses=self.base.node_port_addresses,
-            local_pods=self.base.local_pods,
+            local_pods=self.local_pods.way,
             cluster_ips=self.base.cluster_ips,
             dropped_cidrs=self.base.dropped_cidrs,
             faults=tuple(self.faults),
@@ -110,7 +113,9 @@ class _Node:
             (element.raw, *external.raw),
         )
         masquerade, pods = way.masquerade(front)
-        self.base.local_pods = self.base.local_pods or pods
+        self.local_pods.note(pods)
+        self.local_pods.note(external.local_pods)
+        self.local_pods.kept_apart(front, external)
         if front.ip in self.base.cluster_ips and masquerade is Masquerade.NEVER:
             masquerade = self.base.cluster_masquerade
         self.faults.update(dict.fromkeys(way.faults(front)))
