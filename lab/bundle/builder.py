@@ -107,7 +107,9 @@ class Builder:
         self.logs.mkdir(parents=True, exist_ok=True)
         kind = self.kind(component)
         with (
-            self.store.lock(component.name, abandon=kind.abandon) as lock,
+            self.store.lock(
+                component.name, abandon=kind.abandon, waiting=lambda: say("another process is building it")
+            ) as lock,
             self.store.staging(component.name) as folder,
         ):
             if done := self.store.get(component.name, digest):

@@ -81,7 +81,12 @@ class Store:
 
     @contextlib.contextmanager
     def lock(
-        self, name: str, *, wait: float = LOCK_WAIT, abandon: Callable[[Path], None] = lambda _: None
+        self,
+        name: str,
+        *,
+        wait: float = LOCK_WAIT,
+        abandon: Callable[[Path], None] = lambda _: None,
+        waiting: Callable[[], None] = lambda: None,
     ) -> Iterator[IO[bytes]]:
         """Hold the right to build `name`; what a killed builder of it left behind is removed.
 
@@ -91,6 +96,7 @@ class Store:
             name: the component's name.
             wait: seconds for another builder to end.
             abandon: called with each folder that a killed builder left, before it is removed.
+            waiting: called once if another builder holds it.
 
         Raises:
             WaitTimeout: another builder held it for `wait` seconds.
@@ -99,6 +105,7 @@ class Store:
         _make_folder(folder)
         with (folder / name).open("ab") as file:
             deadline = time.monotonic() + wait
+            told = False
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,6 +113,9 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise WaitTimeout(f"Another build of {name} did not end within {wait:g} s.") from None
+                    if not told:
+                        told = True
+                        waiting()
                     time.sleep(0.2)
             for leftover in (self.root / ".tmp").glob(f"{name}@*"):
                 abandon(leftover)
