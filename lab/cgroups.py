@@ -37,6 +37,25 @@ def hierarchies(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Path]:
             yield Path(point)
 
 
+def weigh(group: str, processors: int) -> None:
+    """Make a group that counts for so many processors when there are not enough of them for everybody.
+
+    Otherwise all of it would count as one process does beside it (cpu.shares, cpu.weight: the kernel's
+    sched-design-CFS and cgroup-v2 documents). Does nothing where the host does not let it.
+    """
+    for top in hierarchies():
+        controllers = top / "cgroup.controllers"
+        if (top / "cpu.shares").exists():
+            weight = top / group / "cpu.shares", 1024 * processors
+        elif controllers.exists() and "cpu" in controllers.read_text().split():
+            weight = top / group / "cpu.weight", min(100 * processors, 10000)
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            weight[0].parent.mkdir(exist_ok=True)
+            weight[0].write_text(str(weight[1]))
+
+
 def clear(group: str, *, timeout: float = 20) -> None:
     """End every process of a group and the groups below it, then remove them, in every hierarchy.
 

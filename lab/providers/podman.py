@@ -183,6 +183,7 @@ class PodmanProvider(Provider):
         scheduler = f"ip_vs_{self.config.proxy.ipvs_scheduler}"
         for module in HostKernel.detect().loadable((*MODULES, "ip_vs_rr", scheduler)):
             shell.run(["modprobe", module], timeout=20, check=False)
+        cgroups.weigh(self._group, len(self.config.nodes) * self.config.machine.cpus)
         namespace = Namespace.create(self._record, user=False)
         namespace.bridge(self._interface(self.config.network.gateway))
         engine = Engine(namespace, self._group)

@@ -47,3 +47,16 @@ def test_clearing_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "lab/stuck").write_text("")
     with pytest.raises(WaitTimeout, match="still in use"):
         cgroups.clear("lab", timeout=0.1)
+
+
+def test_a_group_weighs_as_many_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, other = tmp_path / "v1", tmp_path / "v2", tmp_path / "pids"
+    for top in (one, two, other):
+        top.mkdir()
+    (one / "cpu.shares").write_text("1024\n")
+    (two / "cgroup.controllers").write_text("cpu memory\n")
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: [one, two, other])
+    cgroups.weigh("lab", 3)
+    assert (one / "lab/cpu.shares").read_text() == "3072"
+    assert (two / "lab/cpu.weight").read_text() == "300"
+    assert list(other.iterdir()) == []
