@@ -24,6 +24,9 @@ from lab.progress import Progress
 from lab.providers.base import Provider
 from lab.state import LabState, write_json, write_text
 
+# Seconds that the other hosts' tasks may go on after one failed, to say what they found.
+GRACE = 10.0
+
 SETTINGS = """\
 [defaults]
 host_key_checking = False
@@ -31,6 +34,8 @@ retry_files_enabled = False
 gathering = explicit
 forks = {forks}
 timeout = 30
+# A node's journal is evidence of what it does, not of every task with its arguments.
+no_target_syslog = True
 home = {home}
 local_tmp = {home}/tmp
 roles_path = {playbooks}/roles
@@ -135,7 +140,12 @@ def run_playbook(
     events = Events(show=progress.activity)
     begun = time.monotonic()
     with _interrupts() as interrupted:
-        runner = Runner(setup, event_handler=events.handle, cancel_callback=interrupted.is_set)
+
+        def over() -> bool:
+            # A host that failed may have left others waiting for it: a node for its control plane.
+            return interrupted.is_set() or events.seconds_since_failure > GRACE
+
+        runner = Runner(setup, event_handler=events.handle, cancel_callback=over)
         try:
             status, _ = runner.run()
         except BaseException:
@@ -144,10 +154,12 @@ def run_playbook(
     if status != "successful":
         leftovers.end(private)
     seconds = time.monotonic() - begun
-    if interrupted.is_set() or status == "canceled":
+    if interrupted.is_set() or (status == "canceled" and not events.failures):
         raise KeyboardInterrupt
     run = Run(events.changed, tuple(events.changed_tasks), tuple(events.timings), private, seconds)
     write_text(private / "timings.txt", "".join(f"{took:7.2f} s  {task}\n" for task, took in run.timings))
+    if interrupted.is_set() or status == "canceled":
+        raise KeyboardInterrupt
     if status != "successful":
         limit = f"{timeout} s in all" if seconds >= timeout else f"{idle_timeout} s without a word"
         raise _failure(name, status, events, private, limit)
