@@ -33,6 +33,12 @@ class Events:
     changed_tasks: list[str] = field(default_factory=list)
     timings: list[tuple[str, float]] = field(default_factory=list)
     _running: tuple[str, float] | None = None
+    _failed_at: float | None = None
+
+    @property
+    def seconds_since_failure(self) -> float:
+        """How long ago the first task failed; 0 while none has."""
+        return 0.0 if self._failed_at is None else time.monotonic() - self._failed_at
 
     def handle(self, event: Mapping[str, Any]) -> bool:
         """Take one event; True, so that it is kept among the artifacts."""
@@ -46,9 +52,9 @@ class Events:
             case "runner_on_start":
                 self.show(f"{task} — {host}")
             case "runner_on_failed" if not data.get("ignore_errors"):
-                self.failures.append(Failure(task, host, said(data.get("res"))))
+                self._fail(task, host, data.get("res"))
             case "runner_on_unreachable":
-                self.failures.append(Failure(task, host, said(data.get("res"))))
+                self._fail(task, host, data.get("res"))
             case "runner_on_ok" if (data.get("res") or {}).get("changed"):
                 self.changed_tasks.append(f"{task} — {host}")
             case "playbook_on_stats":
@@ -57,6 +63,10 @@ class Events:
             case _:
                 pass
         return True
+
+    def _fail(self, task: str, host: str, result: Any) -> None:
+        self._failed_at = self._failed_at or time.monotonic()
+        self.failures.append(Failure(task, host, said(result)))
 
     def _task(self, task: str | None) -> None:
         now = time.monotonic()
