@@ -32,11 +32,12 @@ class User:
 
     name: str
     uid: int
+    gid: int
     home: Path
 
     def prefix(self) -> tuple[str, ...]:
         """Runs a command as that user, with nothing of root's."""
-        return ("setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--init-groups", "--")
+        return ("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--")
 
     def may_run(self, program: Path) -> bool:
         said = subprocess.run(
@@ -56,8 +57,7 @@ def user() -> Iterator[User]:
         "useradd", "--system", "--user-group", "--create-home", "--home-dir", home, "--shell", "/bin/sh", name
     )
     try:
-        uid = int(run("id", "--user", name))
-        yield User(name, uid, home)
+        yield User(name, int(run("id", "--user", name)), int(run("id", "--group", name)), home)
     finally:
         run("userdel", name)
         shutil.rmtree(base, ignore_errors=True)
@@ -103,7 +103,7 @@ def cache(user: User) -> Path:
         if artifact.is_dir() and not artifact.name.startswith((".", *NOT_FOR_USERS)):
             run("cp", "--archive", "--link" if same else "--sparse=auto", artifact, store)
     for folder in (mine, store):
-        os.chown(folder, user.uid, user.uid)
+        os.chown(folder, user.uid, user.gid)
     return mine
 
 
@@ -119,7 +119,7 @@ def test_a_lab_of_an_ordinary_user(user: User, installed: Path, cache: Path) -> 
     }
     lab = Lab(f"user-{secrets.token_hex(2)}", user.home, (*user.prefix(), str(installed)), env)
     for folder in (lab.state, lab.tmp):
-        os.chown(folder, user.uid, user.uid)
+        os.chown(folder, user.uid, user.gid)
 
     try:
         up = lab.run(
