@@ -54,6 +54,7 @@ class Chains:
         self._nat = nat
         self._endpoints: dict[str, EndpointChain] = {}
         self._balances: dict[str, Balance] = {}
+        self._externals: dict[str, External] = {}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -136,6 +137,8 @@ class Chains:
 
     def external(self, chain: str) -> External:
         """Read `KUBE-EXT-*`."""
+        if chain in self._externals:
+            return self._externals[chain]
         outside = inside = pods = None
         node = False
         masquerade = Masquerade.NEVER
@@ -153,7 +156,10 @@ class Chains:
             else:
                 raise UnrecognisedRule(rule.raw, "it is not known there", where=chain)
             rule.done()
-        return External(outside, inside, masquerade, pods, tuple(self._nat.chains.get(chain, ())), node)
+        raw = tuple(self._nat.chains.get(chain, ()))
+        result = External(outside, inside, masquerade, pods, raw, node)
+        self._externals[chain] = result
+        return result
 
     def firewall(self, chain: str) -> Firewall:
         """Read `KUBE-FW-*`: what no rule lets through is dropped by KUBE-PROXY-FIREWALL later."""

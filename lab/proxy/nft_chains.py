@@ -53,6 +53,7 @@ class NftChains:
         self._table = table
         self._balances: dict[str, Balance] = {}
         self._endpoints: dict[str, EndpointChain] = {}
+        self._externals: dict[str, External] = {}
 
     def check(self) -> None:
         """Read them all, so that an unknown rule is found even in a chain nothing uses."""
@@ -155,6 +156,8 @@ class NftChains:
 
     def external(self, chain: str) -> External:
         """Read `external-*`."""
+        if chain in self._externals:
+            return self._externals[chain]
         outside = inside = local_pods = None
         node = False
         masquerade = Masquerade.NEVER
@@ -174,7 +177,9 @@ class NftChains:
                 outside = target
             else:
                 raise UnrecognisedRule(rule.raw, "it is not known there", where=chain)
-        return External(outside, inside, masquerade, local_pods, self._raw(chain), node)
+        result = External(outside, inside, masquerade, local_pods, self._raw(chain), node)
+        self._externals[chain] = result
+        return result
 
     def firewall(self, chain: str) -> Firewall:
         """Read `firewall-*`: whatever comes from elsewhere is dropped, whether or not there are endpoints."""
