@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, collapse_addresses, ip_network, summarize_address_range
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network, summarize_address_range
 from ipaddress import ip_address as _ip
 
 from lab.proxy.model import Backend, Endpoint, Frontend, Kind, NodeRules, Refusal, ServiceRules
@@ -52,7 +52,7 @@ def compare(expected: NodeRules, seen: NodeRules, *, node: str = "") -> list[Dif
         )
         for layer, wanted, given in _of_node(expected, seen)
     ]
-    for front in sorted({*expected.services, *seen.services}):
+    for front in sorted({*expected.services, *seen.services}, key=_order):
         want, have = expected.services.get(front), seen.services.get(front)
         found += [
             Difference(
@@ -68,6 +68,10 @@ def compare(expected: NodeRules, seen: NodeRules, *, node: str = "") -> list[Dif
             for layer, wanted, given in _of_frontend(front, want, have)
         ]
     return found
+
+
+def _order(front: Frontend) -> tuple[IPv4Address, int, str]:
+    return IPv4Address(front.ip), front.port, front.protocol
 
 
 def _of_node(expected: NodeRules, seen: NodeRules) -> Iterator[tuple[str, str, str]]:
