@@ -48,7 +48,8 @@ def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Pa
         "  BatchMode yes",
         "  ConnectTimeout 5",
         "  ControlMaster auto",
-        "  ControlPersist 600",
+        # It runs in the lab's own PID namespace and ends with it.
+        "  ControlPersist yes",
         "  GSSAPIAuthentication no",
         "  LogLevel ERROR",
         "  ServerAliveInterval 10",
