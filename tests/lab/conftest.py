@@ -8,13 +8,11 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Lab, host_links, wait_until_gone
-
-MakeLab = Callable[[str], Lab]
+from harness import Lab, MakeLab, host_links, wait_until_gone
 
 
 @pytest.fixture(scope="module")

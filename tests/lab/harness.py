@@ -10,12 +10,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 LAB = Path(sys.executable).with_name("lab")
+
+MakeLab = Callable[[str], "Lab"]
+"""The fixture `make_lab`: from a label to a lab of the test's own."""
 
 
 @dataclass(frozen=True)

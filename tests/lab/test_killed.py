@@ -6,8 +6,7 @@ import random
 import time
 
 import pytest
-from conftest import MakeLab
-from harness import Lab, wait_until_gone
+from harness import Lab, MakeLab, wait_until_gone
 
 # A bring-up takes about a minute: machines, then the control plane, then what runs in the cluster.
 MOMENTS = ((0.2, 5.0), (5.0, 25.0), (25.0, 55.0))

@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from conftest import MakeLab
+from harness import MakeLab
 from raised import (
     Raised,
     assert_changes_nothing_again,
@@ -27,10 +27,11 @@ pytestmark = pytest.mark.skipif(not CAN, reason="the podman provider needs podma
 def raised(make_lab: MakeLab) -> Raised:
     lab = make_lab("podman")
     lab.run("doctor", "--provider", "podman", "--install", timeout=900).assert_success()
+    lab.run("bundle", "build", "--provider", "podman", timeout=1200).assert_success()
     return raise_lab(lab, "provider: podman\n")
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2500)
 def test_up_again_changes_nothing_and_says_so(raised: Raised) -> None:
     assert_changes_nothing_again(raised)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import MakeLab
+from harness import MakeLab
 from raised import (
     Raised,
     assert_changes_nothing_again,
