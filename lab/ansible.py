@@ -40,6 +40,7 @@ home = {home}
 local_tmp = {home}/tmp
 roles_path = {playbooks}/roles
 deprecation_warnings = False
+nocolor = True
 interpreter_python = /usr/bin/python3
 {strategy}
 [ssh_connection]
@@ -53,7 +54,7 @@ ssh_args =
 class Run:
     """A playbook that ran to its end.
 
-    `changed` counts changed tasks a host; `timings` are tasks with their seconds, in order.
+    `changed` counts changed tasks a host; `timings` are tasks on hosts with their seconds, in order.
     """
 
     changed: Mapping[str, int]
@@ -154,11 +155,9 @@ def run_playbook(
     if status != "successful":
         leftovers.end(private)
     seconds = time.monotonic() - begun
-    if interrupted.is_set() or (status == "canceled" and not events.failures):
-        raise KeyboardInterrupt
     run = Run(events.changed, tuple(events.changed_tasks), tuple(events.timings), private, seconds)
     write_text(private / "timings.txt", "".join(f"{took:7.2f} s  {task}\n" for task, took in run.timings))
-    if interrupted.is_set() or status == "canceled":
+    if interrupted.is_set() or (status == "canceled" and not events.failures):
         raise KeyboardInterrupt
     if status != "successful":
         limit = f"{timeout} s in all" if seconds >= timeout else f"{idle_timeout} s without a word"
@@ -179,7 +178,12 @@ def _failure(name: str, status: str, events: Events, private: Path, limit: str) 
     details = [
         f"{f.task} — {f.host}" + "".join(f"\n      {line}" for line in f.lines) for f in events.failures
     ]
-    if not details or status == "timeout":
+    now = time.monotonic()
+    details += [
+        f"not done: {task} — {host}, for {now - begun:.0f} s"
+        for host, (task, begun) in events.running.items()
+    ]
+    if not details:
         with contextlib.suppress(OSError):
             said = (private / "artifacts" / "run" / "stdout").read_text(errors="replace")
             details += shell.tail(said, 15)

@@ -9,6 +9,8 @@ from typing import Any
 
 from lab.shell import tail
 
+ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped")
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -25,6 +27,8 @@ class Events:
 
     Args:
         show: told what is being done, as `task — host`.
+
+    `running` is what each host is doing, since when; `timings` what it has done, in seconds.
     """
 
     show: Callable[[str], None]
@@ -32,7 +36,7 @@ class Events:
     changed: dict[str, int] = field(default_factory=dict)
     changed_tasks: list[str] = field(default_factory=list)
     timings: list[tuple[str, float]] = field(default_factory=list)
-    _running: tuple[str, float] | None = None
+    running: dict[str, tuple[str, float]] = field(default_factory=dict)
     _failed_at: float | None = None
 
     @property
@@ -45,11 +49,13 @@ class Events:
         data = event.get("event_data") or {}
         task = str(data.get("name") or data.get("task") or "")
         host = str(data.get("host") or "")
+        if event.get("event") in ENDED:
+            self._ended(host)
         match event.get("event"):
             case "playbook_on_task_start":
-                self._task(task)
                 self.show(task)
             case "runner_on_start":
+                self.running[host] = (task, time.monotonic())
                 self.show(f"{task} — {host}")
             case "runner_on_failed" if not data.get("ignore_errors"):
                 self._fail(task, host, data.get("res"))
@@ -58,7 +64,6 @@ class Events:
             case "runner_on_ok" if (data.get("res") or {}).get("changed"):
                 self.changed_tasks.append(f"{task} — {host}")
             case "playbook_on_stats":
-                self._task(None)
                 self.changed = {str(name): int(count) for name, count in (data.get("changed") or {}).items()}
             case _:
                 pass
@@ -68,12 +73,10 @@ class Events:
         self._failed_at = self._failed_at or time.monotonic()
         self.failures.append(Failure(task, host, said(result)))
 
-    def _task(self, task: str | None) -> None:
-        now = time.monotonic()
-        if self._running is not None:
-            name, begun = self._running
-            self.timings.append((name, now - begun))
-        self._running = (task, now) if task is not None else None
+    def _ended(self, host: str) -> None:
+        if host in self.running:
+            task, begun = self.running.pop(host)
+            self.timings.append((f"{task} — {host}", time.monotonic() - begun))
 
 
 def said(result: Any) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class BringUp:
             progress=self.progress,
             folder=self.folder,
             timeout=self.timeout,
+            idle_timeout=max(300, self.config.kubernetes.control_plane_timeout + 60),
         )
 
 

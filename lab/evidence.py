@@ -41,6 +41,7 @@ FAILURE_LOGS = (
 )
 # klog's errors and fatals, containerd's, systemd's, panics.
 TROUBLE = re.compile(r"\b[EF]\d{4} |level=(error|fatal)|panic|Failed|failed to|cannot|can't|OOM|oom-kill")
+QUIET = re.compile(r"level=(debug|info|warning)|\b[IW]\d{4} ")
 SHOWN = 6
 
 
@@ -81,9 +82,13 @@ def of_failure(run: BringUp, error: LabError) -> list[str]:
         for name, result in said.items():
             write_text(into / f"{name}.log", result.stdout or result.stderr)
         for name in named:
-            trouble = [line for line in said[name].stdout.splitlines() if TROUBLE.search(line)]
+            trouble = [line for line in said[name].stdout.splitlines() if _is_trouble(line)]
             lines += [f"log of {name}: {line[:300]}" for line in (trouble[-SHOWN:])]
     return [*lines, f"the nodes' consoles and logs: {into}"]
+
+
+def _is_trouble(line: str) -> bool:
+    return bool(TROUBLE.search(line)) and not QUIET.search(line)
 
 
 def _from_nodes(config: Config, state: LabState, provider: Provider, into: Path, timeout: float) -> None:

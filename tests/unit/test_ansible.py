@@ -77,7 +77,11 @@ def test_a_run_tells_what_it_changed_and_keeps_its_artifacts(play: Play) -> None
 
     assert run.changed == {"master": 1}
     assert run.changed_tasks == ("Say something — master",)
-    assert [task for task, _ in run.timings] == ["Say something", "Sleep", "Go wrong"]
+    assert [task for task, _ in run.timings] == [
+        "Say something — master",
+        "Sleep — master",
+        "Go wrong — master",
+    ]
     assert "Say something" in (run.folder / "timings.txt").read_text()
     events = "".join(path.read_text() for path in (run.folder / "artifacts/run/job_events").glob("*.json"))
     assert "iptables 192.168.1.200 two words" in events
