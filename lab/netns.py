@@ -230,7 +230,7 @@ def _only_child(parent: subprocess.Popen[str], timeout: float = 10) -> int | Non
     end = time.monotonic() + timeout
     while parent.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError):
-            # The child maps the user before it becomes the holder's shell: entered earlier, nothing is allowed.
+            # The child maps the user before it becomes the holder: entered earlier, nothing is allowed.
             for pid in map(int, children.read_text().split()):
                 if Path(f"/proc/{pid}/comm").read_text().strip() == "sh":
                     return pid
