@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +28,17 @@ class Outcome:
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setenv("KUBE_SERVICE_LAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("KUBE_SERVICE_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_COLOR", "1")
+    # ssh's sockets are beside the state, where paths are short.
+    with tempfile.TemporaryDirectory(prefix="ksl-unit-") as short:
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: short)
+        yield
 
 
 @pytest.fixture
