@@ -8,7 +8,7 @@ Upstream: `syncProxyRules` and `writeServiceToEndpointRules` in `pkg/proxy/iptab
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from lab.proxy.chains import Balance, EndpointChain, External, Firewall, affinity_faults
 from lab.proxy.iptables_owned import SERVICE_PREFIXES
@@ -25,6 +25,7 @@ _MAX_ENDPOINTS = 10_000
 _ROUNDING = Fraction(1, 10**9)
 
 
+@lru_cache(maxsize=4096)
 def probability(printed: str) -> Fraction:
     """A printed probability as the fraction that was meant, else as exactly what is printed."""
     exact = Fraction(printed)

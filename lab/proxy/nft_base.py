@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lab.proxy.model import Masquerade, UnrecognisedRule
-from lab.proxy.nft_chains import MARK_CHAIN, marks, pods
 from lab.proxy.nft_json import NftRule, NftTable
+from lab.proxy.nft_phrases import MARK_CHAIN, marks, pods
 
 REJECT_CHAIN = "reject-chain"
 

@@ -7,43 +7,15 @@ Upstream: `syncProxyRules` and the functions it ends with in `pkg/proxy/nftables
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from fractions import Fraction
 
 from lab.proxy.chains import Balance, EndpointChain, External, Firewall, affinity_faults
-from lab.proxy.model import Backend, Endpoint, Frontend, Masquerade, UnrecognisedRule, sort_backends
+from lab.proxy.model import Backend, Frontend, Masquerade, UnrecognisedRule, sort_backends
 from lab.proxy.nft_json import NftRule, NftTable
+from lab.proxy.nft_phrases import address, kept, marks, pods, protocol_of, translation
 
-MARK_CHAIN = "mark-for-masquerade"
-"""Releases before 1.36 mark connections in a chain of its own."""
-
-_MARKS = re.compile(rf"mark set mark \| \d+|jump {MARK_CHAIN}")
-_PODS = re.compile(r"(ip saddr|iifname) (==|!=) (\S+)")
-_DNAT = re.compile(r"dnat ([\d.]+):(\d+)")
-_NAME = re.compile(r"(?:service|local|external|firewall)-[A-Z2-7]{8}-([^/]+)/([^/]+)/(tcp|udp|sctp)/([^/]*)")
 _BALANCERS = ("service-", "local-")
-
-
-def marks(statement: str) -> bool:
-    """Whether a statement marks the connection for masquerading."""
-    return _MARKS.fullmatch(statement) is not None
-
-
-def pods(statement: str, operator: str) -> str | None:
-    """How a statement tells this node's pods (`==`) or everything else (`!=`); None if it does not."""
-    found = _PODS.fullmatch(statement)
-    if found is None or found[2] != operator or found[3].startswith("@"):
-        return None
-    return found[3] if found[1] == "ip saddr" else f"iifname {found[3]}"
-
-
-def service_name(chain: str) -> str | None:
-    """`namespace/name:port name` out of the name of a Service's chain."""
-    found = _NAME.fullmatch(chain)
-    if found is None:
-        return None
-    return f"{found[1]}/{found[2]}" + (f":{found[4]}" if found[4] else "")
 
 
 class NftChains:
@@ -90,7 +62,7 @@ class NftChains:
                 case (update,) if update == f"update @affinity-{chain.removeprefix('endpoint-')} ip saddr":
                     remembers = True
                 case _:
-                    found = _translation(rule)
+                    found = translation(rule)
         if found is None:
             raw = "\n".join(self._raw(chain)) or f"chain {chain}"
             raise UnrecognisedRule(raw, "it leads to no endpoint", where=chain)
@@ -126,7 +98,7 @@ class NftChains:
                         raise UnrecognisedRule(rule.raw, "the set is of another endpoint", where=chain)
                     sticky[goto.removeprefix("goto ")] = self._table.timeouts.get(name, 0)
                 case (vmap,) if vmap.startswith("vmap numgen ") and rule.choices:
-                    shares.update(outcome.removeprefix("goto ") for outcome in _kept(rule))
+                    shares.update(outcome.removeprefix("goto ") for outcome in kept(rule))
                     ends = {name: self.endpoint(name) for name in shares}
                     backends = [
                         Backend(*ends[name].endpoint, Fraction(count, rule.modulus))
@@ -134,13 +106,13 @@ class NftChains:
                     ]
                     protocols = {end.protocol for end in ends.values()}
                 case (proto, dnat) if dnat.startswith("dnat map numgen ") and rule.choices:
-                    protocols = {_protocol(proto, rule)}
+                    protocols = {protocol_of(proto, rule)}
                     backends = [
-                        Backend(*_address(outcome), Fraction(count, rule.modulus))
-                        for outcome, count in Counter(_kept(rule)).items()
+                        Backend(*address(outcome), Fraction(count, rule.modulus))
+                        for outcome, count in Counter(kept(rule)).items()
                     ]
                 case _:
-                    end, protocol = _translation(rule)
+                    end, protocol = translation(rule)
                     protocols, backends = {protocol}, [Backend(*end, Fraction(1))]
         balance = Balance(
             sort_backends(backends),
@@ -191,26 +163,3 @@ class NftChains:
                 case _:
                     raise UnrecognisedRule(rule.raw, "it is not known there", where=chain)
         return Firewall(tuple(sorted(sources)), None, self._raw(chain))
-
-
-def _kept(rule: NftRule) -> list[str]:
-    """The outcomes that numbers below the modulus lead to; others never come up."""
-    return [outcome for number, outcome in rule.choices.items() if 0 <= number < rule.modulus]
-
-
-def _address(key: str) -> Endpoint:
-    ip, _, port = key.partition(" . ")
-    return ip, int(port)
-
-
-def _protocol(statement: str, rule: NftRule) -> str:
-    if not statement.startswith("l4proto == "):
-        raise UnrecognisedRule(rule.raw, f"{statement!r} is not known there", where=rule.chain)
-    return statement.removeprefix("l4proto == ").upper()
-
-
-def _translation(rule: NftRule) -> tuple[Endpoint, str]:
-    """`meta l4proto tcp dnat to IP:PORT`."""
-    if len(rule.statements) == 2 and (found := _DNAT.fullmatch(rule.statements[1])):
-        return (found[1], int(found[2])), _protocol(rule.statements[0], rule)
-    raise UnrecognisedRule(rule.raw, "it is not known there", where=rule.chain)

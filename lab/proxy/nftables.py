@@ -18,8 +18,9 @@ from lab.proxy.model import (
     UnrecognisedRule,
 )
 from lab.proxy.nft_base import REJECT_CHAIN, Base
-from lab.proxy.nft_chains import NftChains, service_name
+from lab.proxy.nft_chains import NftChains
 from lab.proxy.nft_json import Element, NftTable, parse
+from lab.proxy.nft_phrases import service_name
 from lab.proxy.reader import Reader
 
 
