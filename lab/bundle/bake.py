@@ -46,7 +46,7 @@ def run(
             timeout=TIMEOUT,
         )
         # One command: the key that lets us in goes with it, so nothing may have to connect after it.
-        last = "umount /mnt && rm -rf /root/.ssh/authorized_keys /tmp/* /var/tmp/* && sync && systemctl poweroff"
+        last = "umount /mnt && rm -rf /root/.ssh/authorized_keys /tmp/* /var/tmp/*; sync; systemctl poweroff"
         machine.run(last, timeout=600)
 
 
