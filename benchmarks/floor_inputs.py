@@ -26,6 +26,7 @@ def main(provider: str, out: Path) -> None:
         **inventory.extravars(lab),
         **source.extravars(lab),
         "out": str(out),
+        "ansible_python_interpreter": sys.executable,
         # Outside of a role there is none; the templates start from it.
         "role_path": str(HERE.parent / "playbooks/roles/control_plane"),
     }
