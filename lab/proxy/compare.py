@@ -83,6 +83,8 @@ def _of_node(expected: NodeRules, seen: NodeRules) -> Iterator[tuple[str, str, s
         want, have = getattr(expected, layer), getattr(seen, layer)
         if want != have:
             yield layer, _listed(map(str, want)), _listed(map(str, have))
+    if expected.dropped_cidrs and expected.dropped_cidrs != seen.dropped_cidrs:
+        yield "dropped_cidrs", _listed(expected.dropped_cidrs), _listed(seen.dropped_cidrs)
     # Only rules about ClusterIPs or policy Local tell how pods are known.
     if seen.local_pods is not None and expected.local_pods != seen.local_pods:
         yield "local_pods", str(expected.local_pods), seen.local_pods

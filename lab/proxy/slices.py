@@ -32,6 +32,7 @@ def expect(
     node: Node,
     *,
     scheduler: str = "rr",
+    service_cidrs: Iterable[str] = (),
 ) -> NodeRules:
     """The rules a node should have.
 
@@ -41,6 +42,7 @@ def expect(
         slices: the same of endpointslices.
         node: whose rules.
         scheduler: the ipvs scheduler asked for.
+        service_cidrs: where ClusterIPs are from, which nftables mode guards; not compared if not given.
 
     Two kinds are not told apart by every mode's rules, see `Kind.EXTERNAL`; `compare` knows.
     """
@@ -80,6 +82,7 @@ def expect(
         local_pods=node.pod_cidr,
         bound_addresses=frozenset(vips if mode == "ipvs" else ()),
         cluster_ips=frozenset(() if mode == "iptables" else vips),
+        dropped_cidrs=tuple(sorted(service_cidrs)) if mode == "nftables" else (),
     )
 
 

@@ -37,4 +37,4 @@ def expected(mode: str, run: str, *, scheduler: str = "rr") -> NodeRules:
     address = outputs(run)["ip-addr"]
     node = Node.of("node01", address, address="192.168.1.201", pod_cidr=POD_CIDR, zone="z1")
     services, slices = objects(cluster, "services"), objects(cluster, "endpointslices")
-    return expect(mode, services, slices, node, scheduler=scheduler)
+    return expect(mode, services, slices, node, scheduler=scheduler, service_cidrs=["10.96.0.0/12"])

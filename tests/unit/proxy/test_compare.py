@@ -113,6 +113,12 @@ def test_the_node_as_a_whole(changes: dict[str, Any], layer: str) -> None:
     assert layers(replace(NODE, **changes)) == [layer]
 
 
+def test_service_cidrs_are_compared_if_given() -> None:
+    guarded = replace(NODE, dropped_cidrs=("10.96.0.0/12",))
+    assert layers(NODE, guarded) == ["dropped_cidrs"]
+    assert layers(guarded, NODE) == []
+
+
 def test_the_message_names_everything() -> None:
     (difference,) = compare(NODE, seen(backends=BACKENDS[:1]), node="node02")
     assert str(difference) == (
