@@ -60,7 +60,7 @@ link set lab-vm$number master lab0 up
 link set vm$number promisc on up
 END
     for link in "lab-vm$number" "vm$number"; do
-      ethtool --offload "$link" rx off tx off gso off gro off tso off 2> /dev/null
+      ethtool --offload "$link" rx off tx off gso off gro off tso off > /dev/null 2>&1
     done
   done
 }
@@ -148,9 +148,13 @@ side_by_side() {
 }
 
 answers_ssh() {
-  local tries=0
-  until on "$1" true 2> /dev/null; do
-    ((++tries < 600)) || return 1
+  local end=$((SECONDS + 120)) said
+  until said=$(on "$1" true 2>&1); do
+    if ((SECONDS > end)); then
+      echo "$1 did not let us in by ssh within 120 s: $said" >&2
+      tail -n 5 "$out/$1/console" >&2
+      return 1
+    fi
     sleep 0.1
   done
 }
@@ -160,9 +164,9 @@ join() {
 }
 
 asks_mytest() {
-  local tries=0
+  local end=$((SECONDS + 120))
   until on "$1" curl -sS -m 5 "http://$service/" 2> /dev/null | grep -q 'Hello Kubernetes bootcamp!'; do
-    ((++tries < 120)) || return 1
+    ((SECONDS < end)) || return 1
     sleep 0.5
   done
 }
