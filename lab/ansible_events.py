@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.shell import tail
 
+NO_TRACEBACK = "(traceback unavailable)"
 ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped")
 
 
@@ -91,7 +92,7 @@ def said(result: Any) -> tuple[str, ...]:
         if value and str(value).strip():
             text = tail(str(value), 15)
             known = {line.strip() for line in lines}
-            lines += [line for line in text if line.strip() not in known]
+            lines += [line for line in text if line.strip() not in known and line != NO_TRACEBACK]
     command = result.get("cmd")
     if command:
         lines.insert(0, f"command: {command if isinstance(command, str) else ' '.join(map(str, command))}")

@@ -35,14 +35,18 @@ ON_MASTER = {
     "kubectl get events -A --sort-by=.lastTimestamp; "
     "kubectl -n kube-system get configmap kube-proxy -o yaml",
 }
-FAILURE_LOGS = (
-    "journalctl --no-pager -o short -n 400 -u kubelet -u containerd; "
-    'for f in /var/log/pods/kube-system_*/*/*.log; do echo "== $f"; tail -n 10 $f; done'
-)
+FAILURE_LOGS = """
+for unit in kubelet containerd; do echo "== $unit"; journalctl --no-pager -o cat -n 200 -u $unit; done
+for pod in /var/log/pods/kube-system_*; do
+  for log in "$pod"/*/*.log; do name=${pod##*/kube-system_}; echo "== ${name%%_*}"; tail -n 20 "$log"; done
+done
+"""
 # klog's errors and fatals, containerd's, systemd's, panics.
 TROUBLE = re.compile(r"\b[EF]\d{4} |level=(error|fatal)|panic|Failed|failed to|cannot|can't|OOM|oom-kill")
 QUIET = re.compile(r"level=(debug|info|warning)|\b[IW]\d{4} ")
-SHOWN = 6
+CRI = re.compile(r"^\S+ std(out|err) [FP] ")  # what containerd writes before each line of a container
+WIDTH = 240
+SHOWN = 2
 
 
 def gather(config: Config, state: LabState, provider: Provider, into: Path, *, timeout: float = 60) -> Path:
@@ -82,13 +86,19 @@ def of_failure(run: BringUp, error: LabError) -> list[str]:
         for name, result in said.items():
             write_text(into / f"{name}.log", result.stdout or result.stderr)
         for name in named:
-            trouble = [line for line in said[name].stdout.splitlines() if _is_trouble(line)]
-            lines += [f"log of {name}: {line[:300]}" for line in (trouble[-SHOWN:])]
+            lines += [f"{name}: {line}" for line in troubles(said[name].stdout)]
     return [*lines, f"the nodes' consoles and logs: {into}"]
 
 
-def _is_trouble(line: str) -> bool:
-    return bool(TROUBLE.search(line)) and not QUIET.search(line)
+def troubles(text: str) -> list[str]:
+    """The last lines of each log in `text` that speak of trouble; `== NAME` begins a log."""
+    found: list[str] = []
+    for log in text.split("\n== "):
+        title, _, rest = log.removeprefix("== ").partition("\n")
+        lines = [CRI.sub("", line) for line in rest.splitlines()]
+        lines = [line for line in lines if TROUBLE.search(line) and not QUIET.search(line)]
+        found += [f"{title}: {line[:WIDTH]}" for line in lines[-SHOWN:]]
+    return found
 
 
 def _from_nodes(config: Config, state: LabState, provider: Provider, into: Path, timeout: float) -> None:

@@ -118,7 +118,7 @@ class FakePlaybooks:
         self.mode: str | None = None
         self.stuck_in: str | None = None
         self.error: LabError | None = None
-        self.logs = "E1122 10:00:00.000 kubelet: cannot do it"
+        self.logs = "== kubelet\nI1122 10:00:00.000 fine\nE1122 10:00:00.000 cannot do it"
 
     def run(
         self,
