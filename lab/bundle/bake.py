@@ -48,7 +48,11 @@ def run(
         machine.run("umount /mnt && rm -rf /tmp/* /var/tmp/* && sync", timeout=600)
         # One command: the key that lets us in goes with it, so nothing need connect after it. This connection
         # may be cut by what it does; that the disk is whole is checked afterwards.
-        machine.run("rm -f /root/.ssh/authorized_keys; sync; systemctl poweroff", timeout=120, check=False)
+        machine.run(
+            "rm -f /root/.ssh/authorized_keys /etc/ssh/ssh_host_*; sync; systemctl poweroff",
+            timeout=120,
+            check=False,
+        )
 
 
 class _State(LabState):

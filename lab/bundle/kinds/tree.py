@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+from pathlib import Path
 from typing import ClassVar, cast
 
 from lab.bundle.kinds.base import RECORD, Kind, Spec, Work
 from lab.bundle.runner import BuildError
 from lab.errors import PrerequisiteError
 
+# What a boot makes, each machine makes for itself.
 MADE_AT_BOOT = (
     "etc/hostname",
     "etc/hosts",
@@ -27,7 +30,7 @@ class TreeSpec(Spec):
 
 
 class Tree(Kind):
-    """Builds `root/`, by booting a copy of the disk's node and having it write its own files to this host."""
+    """Builds `root/`: from the disk mounted on this host, or else as the disk's own node reads it."""
 
     spec_class: ClassVar[type[Spec]] = TreeSpec
     trees: ClassVar[tuple[str, ...]] = ("root",)
@@ -37,9 +40,7 @@ class Tree(Kind):
         return (cast("TreeSpec", self.base_spec).kernel,)
 
     def build(self, work: Work) -> str:
-        """Boot over the disk, which stays as it is; pack inside; unpack outside."""
-        from lab import user_mode  # noqa: PLC0415 -- only here
-
+        """Copy everything with its owners, links and attributes; the disk stays as it is."""
         spec = cast("TreeSpec", self.base_spec)
         if os.geteuid() != 0:
             raise PrerequisiteError(
@@ -47,36 +48,16 @@ class Tree(Kind):
                 fix="sudo lab bundle build node-tree, or --provider uml, which needs no root",
             )
         disk = work.need(spec.disk)
-        kernel = work.need(spec.kernel).folder / "linux"
-        shared = work.scratch / "shared"
-        shared.mkdir()
-        work.note("reading the disk")
-        record = work.scratch / RECORD
-        with user_mode.boot_once(
-            kernel, disk.folder / "disk.img", writable=False, hostfs=shared, record=record
-        ) as machine:
-            keep = "--xattrs --xattrs-include='*' --numeric-owner --one-file-system"
-            machine.run(
-                "systemctl stop containerd 2>/dev/null; mkdir /run/disk && mount --bind / /run/disk && "
-                f"mount -t hostfs none /mnt && tar {keep} -C /run/disk -cf /mnt/root.tar .",
-                timeout=900,
-            )
         root = work.out / "root"
         root.mkdir()
-        work.note("unpacking")
-        work.run(
-            [
-                "tar",
-                "--xattrs",
-                "--xattrs-include=*",
-                "--numeric-owner",
-                "-C",
-                root,
-                "-xpf",
-                shared / "root.tar",
-            ]
-        )
-        # What the boot for reading has made, each machine makes for itself.
+        try:
+            self._mounted(work, disk.folder / "disk.img", root, "true")
+        except BuildError:
+            work.note("this host mounts no disk images: reading it in a machine")
+            self._booted(work, disk.folder / "disk.img", work.need(spec.kernel).folder / "linux", root)
+        else:
+            work.note("copying")
+            self._mounted(work, disk.folder / "disk.img", root, 'cp -a "$2/." "$3"')
         for made in MADE_AT_BOOT:
             (root / made).unlink(missing_ok=True)
         (root / "etc/machine-id").write_text("")
@@ -84,3 +65,28 @@ class Tree(Kind):
             raise BuildError("The tree has no /sbin/init.")
         work.facts |= {**disk.facts, "disk": disk.digest}
         return disk.version
+
+    def _mounted(self, work: Work, disk: Path, root: Path, command: str) -> None:
+        """Run a command with the disk mounted at "$2", in a mount namespace that leaves nothing if killed."""
+        place = work.scratch / "disk"
+        place.mkdir(exist_ok=True)
+        script = f'mount -t ext4 -o loop,ro,noload "$1" "$2" && {command}'
+        work.run(["unshare", "--mount", "sh", "-ec", script, "sh", disk, place, root])
+
+    def _booted(self, work: Work, disk: Path, kernel: Path, root: Path) -> None:
+        """Boot over the disk, pack inside, unpack outside."""
+        from lab import user_mode  # noqa: PLC0415 -- only here
+
+        shared = work.scratch / "shared"
+        shared.mkdir()
+        keep = ("--xattrs", "--xattrs-include=*", "--numeric-owner")
+        record = work.scratch / RECORD
+        with user_mode.boot_once(kernel, disk, writable=False, hostfs=shared, record=record) as machine:
+            machine.run(
+                "systemctl stop containerd 2>/dev/null; mkdir /run/disk && mount --bind / /run/disk && "
+                f"mount -t hostfs none /mnt && tar {shlex.join(keep)} --one-file-system -C /run/disk "
+                "-cf /mnt/root.tar .",
+                timeout=1800,
+            )
+        work.note("unpacking")
+        work.run(["tar", *keep, "-C", root, "-xpf", shared / "root.tar"])
