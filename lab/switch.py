@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab import ansible, kubeconfig, nodes, sources
 from lab.config import PROXY_MODES, Config
-from lab.config_faults import nearest
+from lab.config_cross import nearest
 from lab.errors import InputError, PrerequisiteError
 from lab.progress import Progress
 from lab.providers.base import Provider
