@@ -52,12 +52,15 @@ def root(
         exclude: paths (globs) that dpkg leaves out.
         hooks: mmdebstrap customize hooks, run in order when all is installed.
     """
+    # Without root or a user namespace mmdebstrap packs with the root's own tar, which an unpacked one may lack.
+    folder = work.scratch / "unpacked"
+    pack = variant == "extract" and os.geteuid() != 0 and not unshare_works()
     argv: list[str | Path] = [
         "mmdebstrap",
         "--mode=auto",
         f"--variant={variant}",
         "--architectures=amd64",
-        "--format=tar",
+        f"--format={'directory' if pack else 'tar'}",
         f"--include={','.join(packages)}",
         # dpkg's care for its own crash is not needed in a tree that is thrown away then.
         "--dpkgopt=force-unsafe-io",
@@ -67,14 +70,16 @@ def root(
         *(f"--aptopt={option}" for option in apt.host_options()),
         *(f"--customize-hook={hook}" for hook in hooks),
         suite,
-        "-",
+        folder if pack else "-",
         *apt.lines([suite, f"{suite}-updates", f"{suite}-security"]),
     ]
     # As root the temporary root goes where a later run finds and removes it; in a user namespace it must be
     # where another id may go, and a home folder is not.
     env = {"TMPDIR": str(work.scratch)} if os.geteuid() == 0 else {}
     path = os.pathsep.join([os.environ.get("PATH", ""), *host_tools.SBIN])
-    work.run(argv, env={**env, "PATH": path}, output=target, timeout=1800)
+    work.run(argv, env={**env, "PATH": path}, output=None if pack else target, timeout=1800)
+    if pack:  # nothing is configured in it, so all of it is root's
+        work.run(["tar", "-C", folder, "--owner=root:0", "--group=root:0", "-cf", target, "."])
 
 
 def _has_range(path: Path, user: str) -> bool:
