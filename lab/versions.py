@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import yaml
 
 from lab import paths
 
 
-@functools.cache
 def known() -> tuple[str, ...]:
     """The releases with a recipe in `bundle/kubernetes/*/component.yaml`, newest first.
 
     A recipe names its release as `version`, or several as `versions`.
     """
+    return _recipes(paths.share("bundle"))
+
+
+@functools.cache
+def _recipes(bundle: Path) -> tuple[str, ...]:
     found: set[str] = set()
-    for recipe in paths.share("bundle").glob("kubernetes/*/component.yaml"):
+    for recipe in bundle.glob("kubernetes/*/component.yaml"):
         values = yaml.safe_load(recipe.read_text())
         if isinstance(values, dict):
             versions = values.get("versions", [])
