@@ -52,7 +52,7 @@ def root(
         exclude: paths (globs) that dpkg leaves out.
         hooks: mmdebstrap customize hooks, run in order when all is installed.
     """
-    # Without root or a user namespace mmdebstrap packs with the root's own tar, which an unpacked one may lack.
+    # Without root or a user namespace mmdebstrap packs with the root's own tar, which one may lack.
     folder = work.scratch / "unpacked"
     pack = variant == "extract" and os.geteuid() != 0 and not unshare_works()
     argv: list[str | Path] = [

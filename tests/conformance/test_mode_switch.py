@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from lab.proxy.residue import residue
 
 from .cluster import Cluster
