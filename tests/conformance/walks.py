@@ -103,16 +103,27 @@ def nftables(looked: Looked) -> None:
         return [statement for rule in rules if rule["chain"] == chain for statement in rule["expr"]]
 
     service = goto("service-ips", [looked.port.cluster_ip, "tcp", looked.port.number])
-    (choice,) = (statement["vmap"] for statement in statements(service) if "vmap" in statement)
-    numgen = choice["key"]["numgen"]
+    # Since 1.36 the numgen map gives the address itself; before, it led to a chain an endpoint.
+    maps_of = [statement["vmap"] for statement in statements(service) if "vmap" in statement]
+    maps_of += [
+        statement["dnat"]["addr"]["map"]
+        for statement in statements(service)
+        if isinstance(statement.get("dnat", {}).get("addr"), dict)
+    ]
+    choices = [found for found in maps_of if "numgen" in found["key"]]
+    assert len(choices) == 1, f"{looked.node}: {len(choices)} numgen maps in {service}"
+    numgen = choices[0]["key"]["numgen"]
     assert (numgen["mode"], numgen["mod"]) == ("random", len(looked.endpoints)), f"{looked.node}: {numgen}"
-    slots = {number: verdict["goto"]["target"] for number, verdict in choice["data"]["set"]}
+    slots = dict(choices[0]["data"]["set"])
     assert sorted(slots) == list(range(len(looked.endpoints))), f"{looked.node}: {slots}"
     backends = []
-    for chain in slots.values():
-        (dnat,) = (statement["dnat"] for statement in statements(chain) if "dnat" in statement)
-        address = dnat["addr"]
-        backends.append(tuple(address["concat"]) if isinstance(address, dict) else (address, dnat["port"]))
+    for end in slots.values():
+        if "concat" not in end:
+            chain = end["goto"]["target"]
+            (dnat,) = (statement["dnat"] for statement in statements(chain) if "dnat" in statement)
+            backends.append((dnat["addr"], dnat["port"]))
+        else:
+            backends.append(tuple(end["concat"]))
     assert sorted(backends) == sorted(looked.endpoints), looked.node
     external = goto("service-nodeports", ["tcp", looked.port.node_port])
     assert {"goto": {"target": service}} in statements(external), f"{looked.node}: {external} leads elsewhere"
