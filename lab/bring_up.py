@@ -67,11 +67,17 @@ def build_what_is_missing(run: BringUp) -> None:
 
 
 def open_the_lab(run: BringUp) -> None:
-    """From here on the lab is there, and `lab down` takes it away whatever happens."""
+    """From here on the lab is there, and `lab down` takes it away whatever happens.
+
+    One whose bring-up never came to its end starts over: nobody knows what state its machines are in.
+    """
     run.state.make()
+    leftovers.end(run.state.dir)
+    if not run.state.finished_file.exists():
+        run.provider.down()
+        run.state.start_over()
     run.state.write_config(run.config)
     kubeconfig.fetched(run.state).mkdir(mode=0o700, exist_ok=True)
-    leftovers.end(run.state.dir)
     run.folder = run.state.new_run("up")
 
 
@@ -98,6 +104,7 @@ def open_the_ports(run: BringUp) -> None:
     run.ports = run.provider.forward()
     kubeconfig.write(run.state, run.ports)
     write_json(run.state.ports_file, run.ports)
+    run.state.finished_file.touch()
 
 
 STEPS: tuple[tuple[str, Callable[[BringUp], None]], ...] = (
@@ -184,7 +191,7 @@ def add_evidence(run: BringUp, title: str, error: LabError) -> None:
         return  # nothing was started yet
     run.progress.note("Reading what the nodes' logs say …")
     error.details = (f"while: {title}", *error.details, *evidence.of_failure(run, error))
-    error.fix = error.fix or how_to_go_on(run.state.name)
+    error.fix = error.fix or how_to_go_on(run.state)
 
 
 def what_is_left(run: BringUp, title: str) -> str:
@@ -192,9 +199,10 @@ def what_is_left(run: BringUp, title: str) -> str:
     if run.folder == Path():
         return f"interrupted while: {title}. Nothing of the lab was started; what was built is kept."
     machines = ", ".join(f"{name} {status}" for name, status in run.provider.status().items())
-    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run.state.name)}"
+    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run.state)}"
 
 
-def how_to_go_on(name: str) -> str:
+def how_to_go_on(state: LabState) -> str:
     """The two commands that go on after a lab was brought up half-way."""
-    return f"`lab up --name {name}` goes on from here, `lab down --name {name}` takes all of it away"
+    again = "tries again" if state.finished_file.exists() else "starts over with fresh machines"
+    return f"`lab up --name {state.name}` {again}, `lab down --name {state.name}` takes all of it away"

@@ -25,7 +25,7 @@ ON_NODES = {
     "network.txt": "ip address; ip route show table all; ip rule; sysctl net 2>&1 | grep forward; ss -tulpn",
     "rules.txt": "iptables-save -c; nft list ruleset; ipvsadm -Sn; ipvsadm -Ln --stats; ipset save",
     "conntrack.txt": "conntrack -L",
-    "containers.txt": "crictl ps -a; crictl pods",
+    "containers.txt": "ctr -n k8s.io containers list; ctr -n k8s.io tasks list",
     "pods.log": "tail -n 100 /var/log/pods/*/*/*.log",
     "kube-proxy.txt": "curl -sS --max-time 5 http://127.0.0.1:10249/proxyMode http://127.0.0.1:10249/healthz",
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import shell
-from lab.errors import WaitTimeout
+from lab.errors import BringUpError, WaitTimeout
 from lab.host import Tool
 
 TOOLS = (
@@ -65,26 +66,45 @@ def argv(config: Path, host: str, *command: str) -> list[str]:
     return ["ssh", "-F", str(config), host, *command]
 
 
-def wait(prefix: Sequence[str], config: Path, hosts: Sequence[str], *, timeout: float = 90) -> None:
-    """Wait until every host lets us in.
+def wait(
+    prefix: Sequence[str],
+    config: Path,
+    hosts: Sequence[str],
+    *,
+    timeout: float = 90,
+    running: Callable[[], Container[str]] | None = None,
+) -> None:
+    """Wait until every host lets us in, all of them at once.
+
+    Args:
+        prefix: the argv that gets to the operator's place.
+        config: the lab's ssh configuration.
+        hosts: their names in it.
+        timeout: seconds.
+        running: the hosts whose machine lives; one that does not is waited for no longer.
 
     Raises:
+        BringUpError: a machine ended while it was waited for.
         WaitTimeout: `timeout` seconds passed; names the hosts that did not answer and what they said last.
     """
     end = time.monotonic() + timeout
-    missing = dict.fromkeys(hosts, "no answer yet")
-    while missing:
-        for host in list(missing):
+
+    def one(host: str) -> str | None:
+        while True:
             said = shell.run([*prefix, *argv(config, host, "true")], timeout=30, check=False)
             if said.ok:
-                del missing[host]
-            else:
-                missing[host] = said.stderr.strip() or f"exit {said.returncode}"
-        if missing and time.monotonic() > end:
-            raise WaitTimeout(
-                f"{len(missing)} of {len(hosts)} machines did not let us in by ssh within {timeout:.0f} s",
-                details=[f"{host}: {why}" for host, why in missing.items()],
-                fix="lab evidence shows their consoles; lab down starts over",
-            )
-        if missing:
+                return None
+            if running is not None and host not in running():
+                raise BringUpError(f"The machine of {host} ended while it was waited for.")
+            if time.monotonic() > end:
+                return said.stderr.strip() or f"exit {said.returncode}"
             time.sleep(0.1)
+
+    with ThreadPoolExecutor(max(1, len(hosts))) as pool:
+        missing = {host: why for host, why in zip(hosts, pool.map(one, hosts), strict=True) if why}
+    if missing:
+        raise WaitTimeout(
+            f"{len(missing)} of {len(hosts)} machines did not let us in by ssh within {timeout:.0f} s",
+            details=[f"{host}: {why}" for host, why in missing.items()],
+            fix="lab evidence shows their consoles; lab down starts over",
+        )

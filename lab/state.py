@@ -72,6 +72,11 @@ class LabState:
         return self.dir / "kubeconfig.inside"
 
     @property
+    def finished_file(self) -> Path:
+        """`finished`: there once a bring-up of the lab has come to its end."""
+        return self.dir / "finished"
+
+    @property
     def nodes_dir(self) -> Path:
         """`nodes/NAME/`: disk and console of each machine."""
         return self.dir / "nodes"
@@ -108,6 +113,17 @@ class LabState:
         if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
             raise BringUpError(f"{folder} is not a private folder of this user.", fix=f"rm -r {folder}")
         return folder
+
+    def start_over(self) -> None:
+        """Remove all but what runs left behind; the provider has taken the machines down before."""
+        self.close_connections()
+        shutil.rmtree(self.sockets_dir, ignore_errors=True)
+        for path in self.dir.iterdir():
+            if path.is_dir() and path != self.runs_dir:
+                shutil.rmtree(path)
+            elif path.is_file():
+                path.unlink()
+        self.make()
 
     def remove(self) -> None:
         """Remove every file of the lab; the provider has taken the machines down before."""

@@ -168,12 +168,17 @@ class Lan:
             process.returncode = 0  # it outlives this process, so nobody waits for it
 
 
-def pin(number: int) -> int:
-    """The host's processor for a machine: the first for the master alone, the rest in turn."""
+def pins(machines: int, lab: int = 0) -> list[int]:
+    """The host's processor for each machine: one for the master alone, the others in turn for the rest.
+
+    Args:
+        machines: how many there are, the master first.
+        lab: the lab's place among all labs: the masters of several labs get processors of their own.
+    """
     allowed = sorted(os.sched_getaffinity(0))
-    if number == 0 or len(allowed) == 1:
-        return allowed[0]
-    return allowed[1:][(number - 1) % (len(allowed) - 1)]
+    master = lab % len(allowed)
+    rest = [*allowed[master + 1 :], *allowed[:master]] or allowed
+    return [allowed[master], *(rest[number % len(rest)] for number in range(machines - 1))]
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,7 @@ def boot_once(
                 address=IPv4Interface("192.168.1.200/24"),
                 memory=memory,
                 cpus=1,
-                pin=pin(0),
+                pin=pins(1)[0],
                 folder=folder,
                 disk=disk,
                 writable=writable,
@@ -237,7 +242,9 @@ def boot_once(
             )
             ssh.write_config(config, hosts={machine.name: str(machine.address.ip)}, key=key, sockets=folder)
             lan.start({0: machine}, kernel, public_key)
-            ssh.wait(lan.namespace.enter(), config, [machine.name], timeout=BOOT_TIMEOUT)
+            ssh.wait(
+                lan.namespace.enter(), config, [machine.name], timeout=BOOT_TIMEOUT, running=lan.running
+            )
             booted = Booted(
                 lan.namespace.enter(), config, machine.name, str(machine.address.ip), machine.console
             )

@@ -12,17 +12,16 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
-from lab import cgroups, forward, netns, paths, shell, ssh
+from lab import cgroups, netns, paths, shell, ssh
 from lab.config import PROXY_MODES
-from lab.errors import BringUpError, LabError
+from lab.errors import LabError
 from lab.host import Tool
 from lab.host_kernel import HostKernel
 from lab.netns import Namespace
 from lab.providers import podman_faults
-from lab.providers.base import Provider
+from lab.providers.namespaced import NamespacedProvider
 from lab.providers.podman_engine import Engine, runtime
 from lab.providers.podman_node import Node
 
@@ -41,7 +40,7 @@ MODULES = (
 )
 
 
-class PodmanProvider(Provider):
+class PodmanProvider(NamespacedProvider):
     """Systemd containers on a LAN in a namespace of their own."""
 
     name = "podman"
@@ -87,37 +86,19 @@ class PodmanProvider(Provider):
             if wanted:
                 containers = engine.containers()
             list(pool.map(lambda node: node.attach(engine, containers.get(node.name)), nodes))
-        ssh.wait(self.operator(), self.state.ssh_config, list(hosts), timeout=BOOT_TIMEOUT)
+        ssh.wait(
+            self.operator(),
+            self.state.ssh_config,
+            list(hosts),
+            timeout=BOOT_TIMEOUT,
+            running=lambda: [name for name, one in engine.containers().items() if one.running],
+        )
         return bool(wanted)
 
     def down(self) -> None:
-        """End the namespaces, and with them every process and mount; then what the kernel keeps by name."""
-        namespace = Namespace.load(self._record)
-        if namespace:
-            namespace.destroy()
+        """End the namespaces, and then what the kernel keeps by name."""
+        super().down()
         cgroups.clear(self._group)
-        self._record.unlink(missing_ok=True)
-
-    def status(self) -> dict[str, str]:
-        """A node is `running` when its container is, `stopped` when only its disk is there."""
-        engine = self._engine()
-        running = {c.name for c in engine.containers().values() if c.running} if engine else set()
-        states = {}
-        for node in self.config.nodes:
-            disk = (self.state.nodes_dir / node.name).is_dir()
-            states[node.name] = "running" if node.name in running else "stopped" if disk else "absent"
-        return states
-
-    def operator(self) -> list[str]:
-        """Into the lab's network and PID namespace, still as the host's root."""
-        namespace = Namespace.load(self._record)
-        if namespace is None:
-            raise BringUpError(f"the lab {self.state.name!r} is not running", fix="lab up")
-        return namespace.enter()
-
-    def forward(self) -> dict[str, int]:
-        """Serve the forwarded ports from inside the namespace; one forwarder a lab."""
-        return forward.ensure(self.config, self.state, self.operator())
 
     def evidence(self, into: Path) -> None:
         """What podman and each node's journal say; it does not need ssh."""
@@ -140,10 +121,6 @@ class PodmanProvider(Provider):
                 (into / file).write_text(said.stdout + said.stderr)
 
     @property
-    def _record(self) -> Path:
-        return self.state.machines_file
-
-    @property
     def _group(self) -> str:
         """The lab's control group, named after its folder: a lab of another state folder has another."""
         return f"kube-service-lab-{hashlib.sha256(str(self.state.dir).encode()).hexdigest()[:12]}"
@@ -154,7 +131,7 @@ class PodmanProvider(Provider):
                 name=node.name,
                 number=number,
                 address=self._interface(node.address),
-                gateway=self._interface(self.config.network.gateway),
+                gateway=self._gateway,
                 folder=self.state.nodes_dir / node.name,
                 memory=self.config.machine.memory,
                 cpus=self.config.machine.cpus,
@@ -162,8 +139,9 @@ class PodmanProvider(Provider):
             for number, node in enumerate(self.config.nodes)
         ]
 
-    def _interface(self, address: IPv4Address) -> IPv4Interface:
-        return IPv4Interface((address, self.config.network.subnet.prefixlen))
+    def _running(self) -> set[str]:
+        engine = self._engine()
+        return {one.name for one in engine.containers().values() if one.running} if engine else set()
 
     def _engine(self) -> Engine | None:
         namespace = Namespace.load(self._record)
@@ -185,7 +163,7 @@ class PodmanProvider(Provider):
             shell.run(["modprobe", module], timeout=20, check=False)
         cgroups.weigh(self._group, len(self.config.nodes) * self.config.machine.cpus)
         namespace = Namespace.create(self._record, user=False)
-        namespace.bridge(self._interface(self.config.network.gateway))
+        namespace.bridge(self._gateway)
         engine = Engine(namespace, self._group)
         engine.start()
         return engine

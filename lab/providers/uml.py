@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from ipaddress import IPv4Interface
 from pathlib import Path
 
-from lab import forward, netns, ssh, user_mode
-from lab.config import Config
-from lab.errors import BringUpError
+from lab import netns, ssh, user_mode
 from lab.netns import Namespace
-from lab.providers.base import Provider
+from lab.providers.namespaced import NamespacedProvider
 from lab.state import LabState
 from lab.user_mode import Lan, Machine
 
 
-class UmlProvider(Provider):
+class UmlProvider(NamespacedProvider):
     """The default: user-mode nodes on a LAN in a namespace of their own."""
 
     name = "uml"
     image_parts = ("kernel", "disk")
     tools = user_mode.TOOLS
-
-    def __init__(self, config: Config, state: LabState) -> None:
-        super().__init__(config, state)
-        self._record = state.machines_file
-
-    @property
-    def _gateway(self) -> IPv4Interface:
-        subnet = self.config.network.subnet
-        return IPv4Interface((self.config.network.gateway, subnet.prefixlen))
 
     def faults(self) -> list[str]:
         """What of user namespaces is refused here."""
@@ -56,38 +44,14 @@ class UmlProvider(Provider):
         }
         if wanted:
             lan.start(wanted, image["kernel"], public_key)
-        ssh.wait(lan.namespace.enter(), self.state.ssh_config, list(hosts), timeout=user_mode.BOOT_TIMEOUT)
+        ssh.wait(
+            lan.namespace.enter(),
+            self.state.ssh_config,
+            list(hosts),
+            timeout=user_mode.BOOT_TIMEOUT,
+            running=lan.running,
+        )
         return bool(wanted)
-
-    def down(self) -> None:
-        """End the namespaces, and every process with them."""
-        namespace = Namespace.load(self._record)
-        if namespace:
-            namespace.destroy()
-        self._record.unlink(missing_ok=True)
-
-    def status(self) -> dict[str, str]:
-        """A node is `running` when its kernel's process lives, `stopped` when only its disk is there."""
-        namespace = Namespace.load(self._record)
-        running = Lan(namespace, self._gateway).running() if namespace else set()
-        states = {}
-        for node in self.config.nodes:
-            disk = self.state.nodes_dir / node.name / "disk.cow"
-            states[node.name] = (
-                "running" if node.name in running else "stopped" if disk.exists() else "absent"
-            )
-        return states
-
-    def operator(self) -> list[str]:
-        """Into the lab's user, network and PID namespace."""
-        namespace = Namespace.load(self._record)
-        if namespace is None:
-            raise BringUpError(f"the lab {self.state.name!r} is not running", fix="lab up")
-        return namespace.enter()
-
-    def forward(self) -> dict[str, int]:
-        """Serve the forwarded ports from inside the namespace; one forwarder a lab."""
-        return forward.ensure(self.config, self.state, self.operator())
 
     def evidence(self, into: Path) -> None:
         """The consoles."""
@@ -96,15 +60,20 @@ class UmlProvider(Provider):
             if console.is_file():
                 shutil.copy(console, into / f"{node.name}-console.log")
 
+    def _running(self) -> set[str]:
+        namespace = Namespace.load(self._record)
+        return Lan(namespace, self._gateway).running() if namespace else set()
+
     def _machines(self, disk: Path) -> list[Machine]:
-        prefix = self.config.network.subnet.prefixlen
+        one = self.config.machine.cpus == 1
+        pins = user_mode.pins(len(self.config.nodes), LabState.all().index(self.state)) if one else None
         return [
             Machine(
                 name=node.name,
-                address=IPv4Interface((node.address, prefix)),
+                address=self._interface(node.address),
                 memory=self.config.machine.memory,
                 cpus=self.config.machine.cpus,
-                pin=user_mode.pin(number) if self.config.machine.cpus == 1 else None,
+                pin=pins[number] if pins else None,
                 folder=self.state.nodes_dir / node.name,
                 disk=disk,
             )

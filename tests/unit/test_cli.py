@@ -186,7 +186,7 @@ def test_a_mode_that_is_not_in_effect_fails_and_says_why(up: Run, playbooks: Fak
     )
     assert "  - master: iptables" in lines
     assert "  - kube-proxy on node01: E1122 10:00:00.000 cannot do it" in lines
-    assert lines[-1].startswith("To mend it: `lab up --name lab` goes on from here")
+    assert lines[-1].startswith("To mend it: `lab up --name lab` starts over with fresh machines")
 
 
 def test_a_failed_task_shows_the_nodes_logs_and_keeps_the_evidence(up: Run, playbooks: FakePlaybooks) -> None:
@@ -201,8 +201,30 @@ def test_a_failed_task_shows_the_nodes_logs_and_keeps_the_evidence(up: Run, play
     assert (run / "nodes" / "node02.log").read_text() == playbooks.logs
     assert (run / "nodes" / "master-console.log").is_file()
 
+
+def test_an_unfinished_lab_starts_over_and_a_finished_one_never_does(
+    up: Run, playbooks: FakePlaybooks, machines: type[FakeProvider]
+) -> None:
+    playbooks.error = BringUpError("The playbook site failed on node01.")
+    up().assert_exit(3)
+    half_made = LabState("lab").nodes_dir / "node01" / "disk.cow"
+    half_made.parent.mkdir()
+    half_made.touch()
+    (kept,) = LabState("lab").runs_dir.iterdir()
+
     playbooks.error = None
-    up().assert_exit(0)  # goes on from there
+    machines.ended.clear()
+    up().assert_exit(0)
+    assert machines.ended == ["uml"]
+    assert not half_made.parent.exists()
+    assert kept.is_dir()
+
+    machines.ended.clear()
+    half_made.parent.mkdir()
+    playbooks.error = BringUpError("The playbook site failed on node01.")
+    assert "`lab up --name lab` tries again" in up().assert_exit(3).err
+    assert machines.ended == []
+    assert half_made.parent.exists()
 
 
 def test_an_interrupted_up_says_what_it_leaves(up: Run, machines: type[FakeProvider]) -> None:
@@ -212,7 +234,7 @@ def test_an_interrupted_up_says_what_it_leaves(up: Run, machines: type[FakeProvi
     assert (
         "interrupted while: Starting the machines. Left: master running, node01 absent, node02 absent" in said
     )
-    assert "`lab up --name lab` goes on from here, `lab down --name lab` takes all of it away" in said
+    assert "`lab up --name lab` starts over with fresh machines, `lab down --name lab` takes all of it away" in said
     assert said.splitlines()[-1] == "error: interrupted"
 
 

@@ -1,0 +1,58 @@
+"""Machines on a LAN in namespaces of the lab's own: what every such provider does alike."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+from lab import forward
+from lab.errors import BringUpError
+from lab.netns import Namespace
+from lab.providers.base import Provider
+
+
+class NamespacedProvider(Provider):
+    """A provider whose lab is kept by one holder (`lab/netns.py`), on record in the lab's folder."""
+
+    def operator(self) -> list[str]:
+        """Into the lab's namespaces."""
+        namespace = Namespace.load(self._record)
+        if namespace is None:
+            raise BringUpError(f"the lab {self.state.name!r} is not running", fix="lab up")
+        return namespace.enter()
+
+    def forward(self) -> dict[str, int]:
+        """Serve the forwarded ports from inside the namespaces; one forwarder a lab."""
+        return forward.ensure(self.config, self.state, self.operator())
+
+    def down(self) -> None:
+        """End the namespaces, and with them every process and mount."""
+        namespace = Namespace.load(self._record)
+        if namespace:
+            namespace.destroy()
+        self._record.unlink(missing_ok=True)
+
+    def status(self) -> dict[str, str]:
+        """A node is `running` when its process is, `stopped` when only its disk is there."""
+        running = self._running()
+        states = {}
+        for node in self.config.nodes:
+            disk = (self.state.nodes_dir / node.name).is_dir()
+            states[node.name] = "running" if node.name in running else "stopped" if disk else "absent"
+        return states
+
+    @abstractmethod
+    def _running(self) -> set[str]:
+        """The names of the nodes that run."""
+
+    @property
+    def _record(self) -> Path:
+        return self.state.machines_file
+
+    @property
+    def _gateway(self) -> IPv4Interface:
+        return self._interface(self.config.network.gateway)
+
+    def _interface(self, address: IPv4Address) -> IPv4Interface:
+        return IPv4Interface((address, self.config.network.subnet.prefixlen))
