@@ -71,7 +71,9 @@ def run(
     words = [_located(arg, suites) for arg in args]
     named = [word for word in words if Path(word.partition("::")[0]).is_file()]
     whole = [] if named else [str(suites)]  # tests named by the user replace the whole
-    pytest = [sys.executable, "-m", "pytest", "--lab", state.name, f"--junitxml={junit}", *words, *whole]
+    # xunit1: the family of JUnit XML that has properties for each test.
+    reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
+    pytest = [sys.executable, "-m", "pytest", "--lab", state.name, *reports, *words, *whole]
     begun = time.monotonic()
     process = subprocess.Popen(
         shell.tethered(provider.operator(), pytest),

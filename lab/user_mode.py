@@ -242,9 +242,7 @@ def boot_once(
             )
             ssh.write_config(config, hosts={machine.name: str(machine.address.ip)}, key=key, sockets=folder)
             lan.start({0: machine}, kernel, public_key)
-            ssh.wait(
-                lan.namespace.enter(), config, [machine.name], timeout=BOOT_TIMEOUT, running=lan.running
-            )
+            ssh.wait(lan.namespace.enter(), config, [machine.name], timeout=BOOT_TIMEOUT, running=lan.running)
             booted = Booted(
                 lan.namespace.enter(), config, machine.name, str(machine.address.ip), machine.console
             )

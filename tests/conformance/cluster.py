@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class Port:
 class Cluster:
     """The API of the lab's cluster; `api` is the lightkube client itself."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, kubectl: Path) -> None:
+        self.kubeconfig, self.kubectl = kubeconfig, kubectl
         self.api = Client(
             config=KubeConfig.from_file(kubeconfig), timeout=httpx2.Timeout(20.0), trust_env=False
         )
@@ -82,18 +84,35 @@ class Cluster:
         """The ports of one Service."""
         return [port for port in self.ports(namespace) if port.service == service]
 
-    def endpoints(self, namespace: str, service: str, *, port: str = "") -> set[Endpoint]:
-        """The ready endpoints of a Service's port, from its EndpointSlices."""
-        slices = self.api.list(
+    def slices(self, namespace: str, service: str) -> list[EndpointSlice]:
+        """The EndpointSlices of a Service."""
+        of_service = self.api.list(
             EndpointSlice, namespace=namespace, labels={"kubernetes.io/service-name": service}
         )
+        return list(of_service)
+
+    def endpoints(self, namespace: str, service: str, *, port: str = "") -> set[Endpoint]:
+        """The ready endpoints of a Service's port, from its EndpointSlices."""
         return {
             (address, number.port)
-            for part in slices
+            for part in self.slices(namespace, service)
             for number in part.ports or []
             if (number.name or "") == port and number.port
             for endpoint in part.endpoints or []
             if endpoint.conditions is None or endpoint.conditions.ready is not False
+            for address in endpoint.addresses
+        }
+
+    def leaving(self, namespace: str, service: str) -> set[str]:
+        """The addresses of endpoints that terminate: kube-proxy falls back to them where no other is left.
+
+        Source: KEP-1669, "Proxy Terminating Endpoints".
+        """
+        return {
+            address
+            for part in self.slices(namespace, service)
+            for endpoint in part.endpoints or []
+            if endpoint.conditions is not None and endpoint.conditions.terminating
             for address in endpoint.addresses
         }
 
@@ -134,12 +153,36 @@ class Cluster:
             if pod.metadata and not pod.metadata.deletionTimestamp
         }
 
-    def execute(self, namespace: str, pod: str, command: Iterable[str], *, timeout: float = 60) -> str:
-        """What a command in a pod printed (output and errors), whatever its exit status."""
-        answer = self.api.exec(
-            pod, namespace=namespace, command=list(command), stdout=True, stderr=True, timeout=timeout
+    def execute(
+        self,
+        namespace: str,
+        pod: str,
+        command: Iterable[str],
+        *,
+        container: str | None = None,
+        timeout: float = 60,
+    ) -> str:
+        """What a command in a pod printed (output and errors), whatever its exit status.
+
+        Args:
+            namespace: the pod's.
+            pod: its name.
+            command: the argv.
+            container: which one, where the pod has several.
+            timeout: seconds.
+        """
+        # By kubectl: lightkube's exec closes its socket while a thread of its own still reads from that
+        # descriptor, which may be the next connection's by then: one exec in twelve ended in an SSL error.
+        which = [f"--container={container}"] if container else []
+        words = ["exec", f"--namespace={namespace}", pod, *which, "--", *command]
+        done = subprocess.run(
+            [self.kubectl, f"--kubeconfig={self.kubeconfig}", *words],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
-        return "".join(str(part) for part in (answer.stdout, answer.stderr) if part)
+        return done.stdout + done.stderr
 
     def is_ready(self, namespace: str, pod: str) -> bool:
         """Whether the pod says it is Ready."""

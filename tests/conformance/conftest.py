@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lightkube import Client as Api
 
-from lab import providers
+from lab import providers, sources
 from lab.config import Config
 from lab.errors import LabError
 from lab.state import LabState
@@ -113,7 +113,8 @@ def host(node: Node) -> object:
 @pytest.fixture(scope="session")
 def cluster(lab: Lab) -> Cluster:
     """The API in the shapes the suites compare."""
-    return Cluster(lab.state.kubeconfig_inside)
+    kubectl = sources.get(lab.config.source).program(lab.config, "kubectl")
+    return Cluster(lab.state.kubeconfig_inside, kubectl)
 
 
 @pytest.fixture(scope="session")

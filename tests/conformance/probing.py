@@ -127,13 +127,15 @@ class FromNode(Client):
 class FromPod(Client):
     """A pod, through the API's exec."""
 
-    def __init__(self, cluster: Cluster, namespace: str, pod: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, pod: str, container: str | None = None) -> None:
         self.name = "pod"
-        self.cluster, self.namespace, self.pod = cluster, namespace, pod
+        self.cluster, self.namespace, self.pod, self.container = cluster, namespace, pod, container
 
     def run(self, script: str, *, timeout: float) -> str:
-        """In the pod's only container."""
-        return self.cluster.execute(self.namespace, self.pod, ["sh", "-c", script], timeout=timeout)
+        """In the named container, or the pod's only one."""
+        return self.cluster.execute(
+            self.namespace, self.pod, ["sh", "-c", script], container=self.container, timeout=timeout
+        )
 
 
 class FromOutside(Client):

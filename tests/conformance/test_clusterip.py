@@ -98,7 +98,7 @@ def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str
         f"{name} to be its Service's endpoint", lambda: cluster.endpoints(namespace, name), timeout=POD_START
     )
     (port,) = cluster.ports_of(namespace, name)
-    pod = FromPod(cluster, namespace, name)
+    pod = FromPod(cluster, namespace, name, "client")
     url = f"http://{port.cluster_ip}:80"
     wait_until(f"{name} to reach itself", lambda: pod.probe(url, count=1)[0].answered, timeout=PROGRAMMED)
     (outcome,) = pod.probe(url, count=20)

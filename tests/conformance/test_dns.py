@@ -18,6 +18,9 @@ from .subject import Lab
 from .workload import Exposed
 
 NAMES = ("mytest-svc", "mytest-svc.default", "mytest-svc.default.svc", "mytest-svc.default.svc.cluster.local")
+ASKED = (NAMES[0], NAMES[-1])
+"""What busybox' nslookup can find: it asks for a name with a dot in it only as it stands, never along the
+search path (networking/nslookup.c, add_query_with_search)."""
 MARK = "--8<-- look-up"
 
 
@@ -42,16 +45,17 @@ def addresses(nslookup: str) -> set[str]:
     return set(re.findall(r"^Address(?: \d+)?:\s+([0-9.]+)(?!\S)", answer, re.MULTILINE))
 
 
-def test_nslookup_finds_every_name(
+def test_nslookup_finds_the_short_and_the_full_name(
     cluster: Cluster, busybox: tuple[str, str], default_mytest: Exposed
 ) -> None:
-    found = in_turn(cluster, busybox, [f"nslookup -type=a {name}" for name in NAMES])
+    found = in_turn(cluster, busybox, [f"nslookup -type=a {name}" for name in ASKED])
     for command, said in found.items():
         assert addresses(said) == {default_mytest.cluster_ip}, f"{command}: {said}"
 
 
 def test_wget_reaches_every_name(cluster: Cluster, busybox: tuple[str, str], default_mytest: Exposed) -> None:
-    found = in_turn(cluster, busybox, [f"wget -q -T 5 -O - http://{name}" for name in NAMES])
+    # Not wget's own -T: Debian's busybox crashes with it (1.35, signal SIGSEGV), whatever the address.
+    found = in_turn(cluster, busybox, [f"timeout 5 wget -q -O - http://{name}" for name in NAMES])
     pods = default_mytest.workload.pods()
     for command, said in found.items():
         assert any(f"Running on: {pod} |" in said for pod in pods), f"{command}: {said}"
@@ -59,9 +63,24 @@ def test_wget_reaches_every_name(cluster: Cluster, busybox: tuple[str, str], def
 
 def test_kubernetes_is_found(cluster: Cluster, busybox: tuple[str, str]) -> None:
     (port,) = cluster.ports_of("default", "kubernetes")
-    names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc.cluster.local")
+    names = ("kubernetes", "kubernetes.default.svc.cluster.local")
     for command, said in in_turn(cluster, busybox, [f"nslookup -type=a {name}" for name in names]).items():
         assert addresses(said) == {port.cluster_ip}, f"{command}: {said}"
+
+
+def test_search_path_leads_from_another_namespace(
+    cluster: Cluster, tools_pod: tuple[str, str], default_mytest: Exposed
+) -> None:
+    """dig with the pod's own search path; a short name means a Service of the pod's own namespace."""
+    (kubernetes,) = cluster.ports_of("default", "kubernetes")
+    wanted = dict.fromkeys(NAMES[1:], default_mytest.cluster_ip)
+    wanted["kubernetes.default"] = kubernetes.cluster_ip
+    found = in_turn(cluster, tools_pod, [f"dig +search +short {name} A" for name in wanted])
+    assert list(found.values()) == [f"{address}\n" for address in wanted.values()], found
+    (said,) = in_turn(
+        cluster, tools_pod, [f"dig +search +short {NAMES[0]}.{tools_pod[0]}.svc.cluster.local A"]
+    ).values()
+    assert said == "", f"no Service of that name is in {tools_pod[0]}: {said}"
 
 
 def test_name_that_is_no_service_is_not_found(cluster: Cluster, busybox: tuple[str, str]) -> None:

@@ -78,6 +78,11 @@ def test_scaled_to_nothing_is_refused_quickly_and_comes_back(
     before = mytest.cluster_ip
     mytest.workload.set_replicas(0)
     mytest.workload.settle(0, service=mytest.name)
+    wait_until(
+        f"the last pods of {mytest.name} to leave the EndpointSlices",
+        lambda: not mytest.cluster.leaving(mytest.namespace, mytest.name),
+        timeout=POD_START,
+    )
     rulebook.settle(timeout=STALE)
     entry = declared("no-endpoints", mode=mode, version=version)
     for outcome in traffic(nodes, mytest, count=3).values():

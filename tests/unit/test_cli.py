@@ -234,7 +234,10 @@ def test_an_interrupted_up_says_what_it_leaves(up: Run, machines: type[FakeProvi
     assert (
         "interrupted while: Starting the machines. Left: master running, node01 absent, node02 absent" in said
     )
-    assert "`lab up --name lab` starts over with fresh machines, `lab down --name lab` takes all of it away" in said
+    assert (
+        "`lab up --name lab` starts over with fresh machines, `lab down --name lab` takes all of it away"
+        in said
+    )
     assert said.splitlines()[-1] == "error: interrupted"
 
 
