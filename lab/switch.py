@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import ansible, kubeconfig, nodes, sources
+from lab import ansible, kubeconfig, nodes
 from lab.config import PROXY_MODES, Config
 from lab.config_cross import nearest
 from lab.errors import InputError, PrerequisiteError
@@ -41,13 +41,13 @@ def to(
         )
     wanted = config.with_mode(mode)
     with state.lock(verb="lab proxy-mode"), progress.step(f"Switching {state.name} to {mode}"):
-        source = sources.get(config.source)
         run = ansible.run_playbook(
             "proxy_mode",
             config=wanted,
             state=state,
             provider=provider,
-            extravars={**source.extravars(wanted), "fetch_dir": str(kubeconfig.fetched(state))},
+            # Nothing of the source: a lab may be older than what its checkout would build now.
+            extravars={"fetch_dir": str(kubeconfig.fetched(state))},
             progress=progress,
             folder=state.new_run(f"proxy-mode-{mode}"),
             timeout=timeout,

@@ -70,11 +70,11 @@ class Rulebook:
             found += [f"{node.name}: {left}" for left in residue(self.mode, texts)]
         return found
 
-    def settle(self, *, timeout: float = PROGRAMMED) -> None:
+    def settle(self) -> None:
         """Wait until every node's rules are what the API says.
 
         Raises:
-            AssertionError: some still differ after `timeout` seconds: which, on which node.
+            AssertionError: some still differ after the seconds of `PROGRAMMED`: which, on which node.
         """
 
         def agree() -> bool:
@@ -82,4 +82,8 @@ class Rulebook:
             assert not found, "\n".join(["", *found])
             return True
 
-        wait_until(f"the {self.mode} rules of every node to equal the EndpointSlices", agree, timeout=timeout)
+        wait_until(
+            f"the {self.mode} rules of every node to equal the EndpointSlices",
+            agree,
+            timeout=PROGRAMMED[self.mode],
+        )

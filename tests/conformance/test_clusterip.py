@@ -41,7 +41,7 @@ def test_answers(inside: Client, default_mytest: Exposed) -> None:
     outcome.assert_all_answered(by=set(default_mytest.workload.pods()))
 
 
-def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed) -> None:
+def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed, mode: str) -> None:
     manifest = mytest.manifest()
     manifest["spec"]["ports"][0]["protocol"] = "UDP"
     cluster.apply({**manifest, "metadata": {"name": f"{mytest.name}-udp", "namespace": mytest.namespace}})
@@ -50,7 +50,7 @@ def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed) -> 
     wait_until(
         f"{inside.name} to reach {target} over UDP",
         lambda: inside.probe(target, count=1, udp=True)[0].answered,
-        timeout=PROGRAMMED,
+        timeout=PROGRAMMED[mode],
     )
     (outcome,) = inside.probe(target, count=30, udp=True)
     outcome.assert_all_answered(by=set(mytest.workload.pods()))
@@ -73,7 +73,7 @@ def test_other_port_is_not_served(node: Node, mode: str, version: str, default_m
     outcome.assert_none_answered(kind="refused" if entry.expected == "refused" else None)
 
 
-def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str) -> None:
+def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str, mode: str) -> None:
     """Hairpin: the answer has to come back through the node, so its source is masqueraded."""
     name = f"hairpin-{secrets.token_hex(3)}"
     original = cluster.deployment("default", "mytest").spec
@@ -100,6 +100,8 @@ def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str
     (port,) = cluster.ports_of(namespace, name)
     pod = FromPod(cluster, namespace, name, "client")
     url = f"http://{port.cluster_ip}:80"
-    wait_until(f"{name} to reach itself", lambda: pod.probe(url, count=1)[0].answered, timeout=PROGRAMMED)
+    wait_until(
+        f"{name} to reach itself", lambda: pod.probe(url, count=1)[0].answered, timeout=PROGRAMMED[mode]
+    )
     (outcome,) = pod.probe(url, count=20)
     outcome.assert_all_answered(by={name})

@@ -8,6 +8,7 @@ turns: exact. The Service is this file's own, so nobody else's connections move 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from .workload import REPLICAS, TARGET_PORT, Exposed, Workload
 
 CLUSTER_IP, NODE_PORT, FROM_OUTSIDE = "ClusterIP", "NodePort", "NodePort from outside"
 PATHS = (CLUSTER_IP, NODE_PORT, FROM_OUTSIDE)
+COUNTED = 15.0
+"""Seconds until ipvs has added up its counters, on a busy host."""
 TURNS = ("rr", "wrr")
 """ipvs schedulers that take turns where all weights are equal."""
 
@@ -108,8 +111,10 @@ def samples(
     url, port = service.url, service.node_port
     found: dict[tuple[str, str], Future[Sample]] = {}
 
+    counters = {node.name: Counters(node) for node in nodes} if mode == "ipvs" else {}
+
     def work(client: FromNode | FromOutside | FromPod, target: str, chooser: Node) -> Callable[[], Sample]:
-        return lambda: sample(client, target, chooser, count=count, ipvs=mode == "ipvs")
+        return lambda: sample(client, target, counters.get(chooser.name), count=count)
 
     # Clients work at the same time only where they cannot disturb each other's turns: on virtual servers of
     # different nodes.
@@ -137,17 +142,38 @@ def samples(
     return found
 
 
+class Counters:
+    """What the ipvs of one node has counted so far. The Service is this file's own: it begins at nothing."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.before: Turns = {}
+
+    def gained(self, server: str, connections: int) -> dict[Endpoint, int]:
+        """Connections by real server since the last reading, once there are as many as were made.
+
+        The kernel adds its counters up every two seconds (net/netfilter/ipvs/ip_vs_est.c), so the first
+        reading may be early. One that stays below the number of connections is returned as it is.
+        """
+        before = self.before.get(server, {})
+
+        def read() -> dict[Endpoint, int]:
+            self.before[server] = ipvs_counts(self.node).get(server, {})
+            return {backend: total - before.get(backend, 0) for backend, total in self.before[server].items()}
+
+        end = time.monotonic() + COUNTED
+        while sum((found := read()).values()) < connections and time.monotonic() < end:
+            time.sleep(0.5)
+        return found
+
+
 def sample(
-    client: FromNode | FromOutside | FromPod, target: str, chooser: Node, *, count: int, ipvs: bool
+    client: FromNode | FromOutside | FromPod, target: str, counters: Counters | None, *, count: int
 ) -> Sample:
     """Send the connections, and in ipvs mode have the choosing node's own count of them."""
-    server = target.removeprefix("http://")
-    before = ipvs_counts(chooser).get(server, {}) if ipvs else {}
     (outcome,) = client.probe(target, count=count)
-    if not ipvs:
-        return Sample(outcome, None)
-    after = ipvs_counts(chooser).get(server, {})
-    return Sample(outcome, {backend: total - before.get(backend, 0) for backend, total in after.items()})
+    counted = counters.gained(target.removeprefix("http://"), count) if counters else None
+    return Sample(outcome, counted)
 
 
 def ipvs_counts(node: Node) -> Turns:

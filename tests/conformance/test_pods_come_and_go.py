@@ -1,11 +1,10 @@
 """Pods come and go: every node's rules and traffic follow, and the ClusterIP stays.
 
-No stale backend is chosen once `STALE` seconds have passed since the EndpointSlices changed.
+Within `PROGRAMMED` seconds of a change of the EndpointSlices every node's rules equal them; from then on no
+backend that is gone is ever chosen.
 """
 
 from __future__ import annotations
-
-import time
 
 import pytest
 
@@ -16,9 +15,6 @@ from .rulebook import Rulebook
 from .waiting import wait_until
 from .workload import POD_START, REPLICAS, Exposed
 
-STALE = 5.0
-"""Seconds from an EndpointSlice's change until no node may choose a backend that is gone: kube-proxy waits up
-to its minSyncPeriod (1 s), a sync takes up to a second on a user-mode node, the rest is for busy cores."""
 REQUESTS = 60
 QUICKLY = 1.0
 """Seconds a refusal may take: it is an answer, not a time-out."""
@@ -29,10 +25,9 @@ def traffic(nodes: tuple[Node, ...], service: Exposed, *, count: int = REQUESTS)
     return on_each(nodes, lambda node: FromNode(node).probe(service.url, count=count)[0])
 
 
-def assert_followed(nodes: tuple[Node, ...], service: Exposed, rulebook: Rulebook, changed: float) -> None:
-    """Rules equal the slices within STALE of the change; after it only live pods answer, on every node."""
-    rulebook.settle(timeout=max(0.0, changed + STALE - time.monotonic()))
-    time.sleep(max(0.0, changed + STALE - time.monotonic()))
+def assert_followed(nodes: tuple[Node, ...], service: Exposed, rulebook: Rulebook) -> None:
+    """Rules equal the slices in time; from then on only live pods answer, on every node."""
+    rulebook.settle()
     pods = set(service.workload.pods())
     for outcome in traffic(nodes, service).values():
         outcome.assert_all_answered(by=pods)
@@ -41,6 +36,7 @@ def assert_followed(nodes: tuple[Node, ...], service: Exposed, rulebook: Ruleboo
 def test_deleted_pod_is_never_chosen_again_and_replaced(
     mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook
 ) -> None:
+    rulebook.settle()
     before = mytest.cluster_ip
     victim, ip = next(iter(mytest.workload.pods().items()))
     mytest.workload.delete_pod(victim)
@@ -50,14 +46,12 @@ def test_deleted_pod_is_never_chosen_again_and_replaced(
         timeout=POD_START,
     )
     # From the slices' change on, not from the pod's end: its replacement may still be starting.
-    time.sleep(STALE)
+    rulebook.settle()
     for outcome in traffic(nodes, mytest).values():
-        assert victim not in outcome.answers, (
-            f"{outcome}: {victim} left the EndpointSlices {STALE:g} s before"
-        )
+        assert victim not in outcome.answers, f"{outcome}: {victim} had left the EndpointSlices and the rules"
         assert outcome.answered == outcome.count, str(outcome)
     mytest.workload.settle(REPLICAS, service=mytest.name)
-    assert_followed(nodes, mytest, rulebook, time.monotonic())
+    assert_followed(nodes, mytest, rulebook)
     assert mytest.cluster_ip == before
 
 
@@ -68,7 +62,7 @@ def test_scaling_is_followed(
     before = mytest.cluster_ip
     mytest.workload.set_replicas(replicas)
     mytest.workload.settle(replicas, service=mytest.name)
-    assert_followed(nodes, mytest, rulebook, time.monotonic())
+    assert_followed(nodes, mytest, rulebook)
     assert mytest.cluster_ip == before
 
 
@@ -83,12 +77,12 @@ def test_scaled_to_nothing_is_refused_quickly_and_comes_back(
         lambda: not mytest.cluster.leaving(mytest.namespace, mytest.name),
         timeout=POD_START,
     )
-    rulebook.settle(timeout=STALE)
+    rulebook.settle()
     entry = declared("no-endpoints", mode=mode, version=version)
     for outcome in traffic(nodes, mytest, count=3).values():
         outcome.assert_none_answered(kind=entry.expected)
         assert outcome.seconds / outcome.count < QUICKLY, f"{outcome}: refused, but slowly"
     mytest.workload.set_replicas(REPLICAS)
     mytest.workload.settle(REPLICAS, service=mytest.name)
-    assert_followed(nodes, mytest, rulebook, time.monotonic())
+    assert_followed(nodes, mytest, rulebook)
     assert mytest.cluster_ip == before

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
 
-PROGRAMMED = 10.0
-"""Seconds that every kube-proxy gets to program a change before it counts as missing: its minSyncPeriod is
-1 s, nft and iptables-restore take up to a second on a user-mode node. Generous: it bounds a wait."""
+PROGRAMMED: Mapping[str, float] = {"iptables": 10.0, "ipvs": 30.0, "nftables": 10.0}
+"""Seconds that every kube-proxy gets to program a change before it counts as missing, by its mode.
+
+After them no backend that is gone may be chosen any more. Its minSyncPeriod is 1 s; iptables-restore or nft
+takes up to a second on a user-mode node. In ipvs mode one sync runs some forty programs (`ipset` creates and
+lists each of its sets): 3 s on an idle user-mode node, 7 s on a busy one; and a change may wait for the sync
+before it.
+"""
 
 
 def wait_until(what: str, check: Callable[[], T], *, timeout: float, interval: float = 0.3) -> T:
