@@ -160,7 +160,7 @@ answers_ssh() {
 }
 
 join() {
-  sed "s/@CA_HASH@/$hash/" "$out/$1.yaml" | on "$1" cluster-member join 300 "$hash" > "$out/$1.log" 2>&1
+  sed "s/@CA_HASH@/$hash/" "$out/$1.yaml" | on "$1" cluster-member join 300 "$hash" "${address[$master]}:6443" > "$out/$1.log" 2>&1
 }
 
 asks_mytest() {

@@ -115,6 +115,8 @@ def run_playbook(
     ours = {
         "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
         "LC_ALL": "C.UTF-8",
+        # Mitogen leaves its socket there when it is killed: it goes with the lab.
+        "TMPDIR": str(state.make_sockets_dir()),
         "PYTHONUNBUFFERED": "1",
         **leftovers.mark(private),
     }

@@ -37,6 +37,11 @@ class LabState:
         return paths.state() / self.name
 
     @property
+    def lock_file(self) -> Path:
+        """`.NAME.lock`, beside the folder: held by the command that works on the lab."""
+        return paths.state() / f".{self.name}.lock"
+
+    @property
     def config_file(self) -> Path:
         """`config.json`: the configuration the lab was brought up with."""
         return self.dir / "config.json"
@@ -136,7 +141,7 @@ class LabState:
         """End the ssh connections that are kept open for the next command."""
         if not self.sockets_dir.is_dir():
             return
-        for socket in self.sockets_dir.iterdir():
+        for socket in filter(Path.is_socket, self.sockets_dir.iterdir()):
             argv = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "node"]
             with contextlib.suppress(Exception):
                 shell.run(argv, timeout=10, check=False)
@@ -177,7 +182,7 @@ class LabState:
         Raises:
             BringUpError: another command holds it.
         """
-        path = paths.state() / f".{self.name}.lock"
+        path = self.lock_file
         path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + wait
         while True:

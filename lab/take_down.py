@@ -22,6 +22,10 @@ def down(state: LabState, progress: Progress) -> bool:
         LabError: the provider could not end everything; the folder stays.
     """
     if not state.exists():
+        if state.lock_file.exists():
+            # What a command left that was killed before it made anything; letting go of a lock removes it.
+            with state.lock(verb="lab down"):
+                pass
         return False
     with state.lock(verb="lab down"):
         with progress.step(f"Ending what runs for {state.name}"):

@@ -71,6 +71,10 @@ class _State(LabState):
     def ssh_key(self) -> Path:
         return self.ssh_config.with_name("key")
 
+    @property
+    def sockets_dir(self) -> Path:
+        return self.ssh_config.parent
+
 
 class _Machine(Provider):
     """The machine as the only one of a lab."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import yaml
 
-from lab import paths
+from lab import netns, paths
 from lab.bundle import host_tools
 from lab.bundle.component import folder_digest
 from lab.bundle.kinds.base import RECORD, Kind, Spec, Work
@@ -18,6 +19,19 @@ from lab.bundle.store import Artifact
 PLAYBOOK = "bake.yml"
 # Where the node sees the store while it is prepared.
 MOUNT = "/mnt"
+# fakeroot starts a daemon with message queues of its own: these end with a killed builder only in namespaces.
+ENDS_WHOLE = (
+    *("setpriv", "--pdeathsig", "KILL", "--"),
+    *(
+        "unshare",
+        *(() if os.geteuid() == 0 else netns.MAKE_USER),
+        "--pid",
+        "--ipc",
+        "--fork",
+        "--kill-child",
+        "--",
+    ),
+)
 
 
 class DiskSpec(Spec):
@@ -45,7 +59,15 @@ class Disk(Kind):
 
     def host_tools(self) -> tuple[str, ...]:
         """What makes the file system without root; what boots it is the provider's to say."""
-        return (*super().host_tools(), "e2fsprogs", "fakeroot", "openssh-client", "ethtool", "iproute2")
+        return (
+            *super().host_tools(),
+            "e2fsprogs",
+            "fakeroot",
+            "openssh-client",
+            "ethtool",
+            "iproute2",
+            "util-linux",
+        )
 
     def tools(self) -> tuple[str, ...]:
         """The kernel that boots it once: any will do, and leaves no trace."""
@@ -88,7 +110,7 @@ class Disk(Kind):
         )
         mke2fs = host_tools.which("mke2fs") or "mke2fs"
         root = work.need(self.spec.root).folder / "root.tar"
-        work.run(["fakeroot", "sh", "-ec", script, "sh", tree, root, disk, mke2fs])
+        work.run([*ENDS_WHOLE, "fakeroot", "sh", "-ec", script, "sh", tree, root, disk, mke2fs])
 
 
 def contents(spec: DiskSpec, needs: Mapping[str, Artifact]) -> dict[str, Any]:
