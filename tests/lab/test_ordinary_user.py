@@ -41,7 +41,7 @@ class User:
 
     def may_run(self, program: Path) -> bool:
         # By a shell of that user's: setpriv itself still has root's rights when it starts its program.
-        words = [*self.prefix(), "sh", "-c", '"$0" --version', program]
+        words = [*self.prefix(), "sh", "-c", '"$0" --version', str(program)]
         return subprocess.run(words, capture_output=True, check=False, cwd="/").returncode == 0
 
 
