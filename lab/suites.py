@@ -76,7 +76,8 @@ def run(
     pytest = [sys.executable, "-m", "pytest", "--lab", state.name, *reports, *words, *whole]
     begun = time.monotonic()
     process = subprocess.Popen(
-        shell.tethered(provider.operator(), pytest),
+        # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
+        shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
         env={**os.environ, **leftovers.mark(folder)},
         start_new_session=True,
         cwd=suites.parent.parent,

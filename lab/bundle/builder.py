@@ -108,7 +108,10 @@ class Builder:
         kind = self.kind(component)
         with (
             self.store.lock(
-                component.name, abandon=kind.abandon, waiting=lambda: say("another process is building it")
+                component.name,
+                abandon=kind.abandon,
+                waiting=lambda: say("another process is building it"),
+                check=runner.check,
             ) as lock,
             self.store.staging(component.name) as folder,
         ):

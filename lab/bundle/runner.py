@@ -67,8 +67,7 @@ class Runner:
             out = output.open("wb") if output else None
             try:
                 with self._mutex:
-                    if self._stopped:
-                        raise BuildError("The build was stopped.")
+                    self.check()
                     process = subprocess.Popen(
                         [*self._prefix, *words],
                         stdin=subprocess.DEVNULL,
@@ -100,6 +99,15 @@ class Runner:
                 details=[shlex.join(words), *_said(log, begin)],
                 fix=f"the whole output is in {log}",
             )
+
+    def check(self) -> None:
+        """Do nothing, until `stop` was called.
+
+        Raises:
+            BuildError: it was.
+        """
+        if self._stopped:
+            raise BuildError("The build was stopped.")
 
     def stop(self) -> None:
         """End every command that runs and start no more."""

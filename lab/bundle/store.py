@@ -87,6 +87,7 @@ class Store:
         wait: float = LOCK_WAIT,
         abandon: Callable[[Path], None] = lambda _: None,
         waiting: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> Iterator[IO[bytes]]:
         """Hold the right to build `name`; what a killed builder of it left behind is removed.
 
@@ -97,6 +98,7 @@ class Store:
             wait: seconds for another builder to end.
             abandon: called with each folder that a killed builder left, before it is removed.
             waiting: called once if another builder holds it.
+            check: called again and again while it does; what it raises ends the wait.
 
         Raises:
             WaitTimeout: another builder held it for `wait` seconds.
@@ -116,6 +118,7 @@ class Store:
                     if not told:
                         told = True
                         waiting()
+                    check()
                     time.sleep(0.2)
             for leftover in (self.root / ".tmp").glob(f"{name}@*"):
                 abandon(leftover)

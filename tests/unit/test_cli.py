@@ -250,6 +250,14 @@ def test_down_leaves_nothing_and_may_be_said_again(up: Run, lab: Run, machines: 
     assert lab("down").assert_exit(0).err == "There is no lab 'lab'; nothing to take down.\n"
 
 
+def test_down_removes_the_lock_of_a_command_that_was_killed_before_it_made_anything(lab: Run) -> None:
+    state = LabState("lab")
+    state.lock_file.parent.mkdir(parents=True)
+    state.lock_file.write_text("lab up (process 1)")
+    lab("down").assert_exit(0)
+    assert not state.lock_file.exists()
+
+
 def test_down_without_the_labs_notes_asks_every_provider(lab: Run, machines: type[FakeProvider]) -> None:
     state = LabState("lab")
     state.make()

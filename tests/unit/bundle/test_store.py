@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.bundle.runner import BuildError, Runner
 from lab.bundle.store import Artifact, Store
 from lab.errors import WaitTimeout
 
@@ -109,6 +110,17 @@ def test_what_a_killed_builder_left_is_shown_and_removed_by_the_next(store: Stor
 
 def test_a_lock_that_is_held_is_waited_for_within_bounds(store: Store) -> None:
     with store.lock("thing"), pytest.raises(WaitTimeout), store.lock("thing", wait=0.3):
+        pass
+
+
+def test_a_build_that_is_stopped_waits_for_no_lock(store: Store) -> None:
+    runner = Runner()
+    runner.stop()
+    with (
+        store.lock("thing"),
+        pytest.raises(BuildError, match="was stopped"),
+        store.lock("thing", wait=60, check=runner.check),
+    ):
         pass
 
 
