@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 NOT_FOR_USERS = ("node-tree-",)
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="whoever runs this is an ordinary user already: test_uml_lab.py is the test"
+    os.geteuid() != 0, reason="whoever runs this is an ordinary user already: test_providers.py is the test"
 )
 
 

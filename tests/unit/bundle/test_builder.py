@@ -165,7 +165,9 @@ builder_of(Path(sys.argv[1]), Path(sys.argv[2])).ensure(sys.argv[3:], Progress(q
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_and_run_again(recipes: Path, cache: Path, number: signal.Signals) -> None:
     write_recipe(recipes, "a", text="a", pause=20)
-    process = subprocess.Popen([sys.executable, "-c", BUILD, recipes, cache, "a"], stderr=subprocess.DEVNULL)
+    # Where the tests are a job in the background SIGINT is ignored, for children too.
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", BUILD, str(recipes), str(cache), "a"]
+    process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     halfway = cache / "logs" / "a.halfway"
     deadline = time.monotonic() + 30
     while not halfway.exists():

@@ -1,0 +1,79 @@
+"""A lab from beginning to end on each provider, as whoever runs the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from harness import MakeLab
+from raised import (
+    Raised,
+    assert_changes_nothing_again,
+    assert_node_port_is_forwarded,
+    assert_status_tells_the_nodes,
+    assert_suites_pass,
+    assert_the_users_kubectl_works,
+    raise_lab,
+)
+
+#: The modes that must be among those of each provider, wherever this runs.
+MODES = {"podman": {"iptables", "nftables"}, "uml": {"iptables", "ipvs", "nftables"}}
+
+
+def can(provider: str) -> bool:
+    """Whether this host may raise it: in CI, where the test installs what is missing, it must."""
+    return provider != "podman" or (
+        os.geteuid() == 0 and (shutil.which("podman") is not None or "CI" in os.environ)
+    )
+
+
+@pytest.fixture(scope="module", params=MODES)
+def provider(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if not can(name):
+        pytest.skip("the podman provider needs podman and root")
+    return name
+
+
+@pytest.fixture(scope="module")
+def raised(provider: str, make_lab: MakeLab) -> Iterator[Raised]:
+    lab = make_lab(provider)
+    if os.geteuid() == 0:
+        lab.run("doctor", "--provider", provider, "--install", timeout=900).assert_success()
+    lab.run("bundle", "build", "--provider", provider, timeout=1200).assert_success()
+    yield raise_lab(lab, f"provider: {provider}\n")
+    # Before the next one: two labs at once would have to share the processors.
+    lab.named("down", timeout=180).assert_success()
+
+
+@pytest.mark.timeout(2500)
+def test_up_prints_where_to_go_next(raised: Raised) -> None:
+    said = raised.up.stdout
+    assert "192.168.1.200" in said
+    assert "kubeconfig: " in said
+    assert "lab kubectl " in said
+    assert "lab exec " in said
+    assert "lab test " in said
+
+
+def test_up_again_changes_nothing_and_says_so(raised: Raised) -> None:
+    assert_changes_nothing_again(raised)
+
+
+def test_status_as_json(raised: Raised) -> None:
+    assert_status_tells_the_nodes(raised)
+
+
+def test_the_users_own_kubectl_reaches_the_api_on_loopback(raised: Raised) -> None:
+    assert_the_users_kubectl_works(raised)
+
+
+def test_a_node_port_answers_on_loopback(raised: Raised) -> None:
+    assert_node_port_is_forwarded(raised)
+
+
+@pytest.mark.timeout(2000)
+def test_suites_in_every_mode_by_live_switch(raised: Raised, provider: str) -> None:
+    assert_suites_pass(raised, MODES[provider], timeout=1900)
