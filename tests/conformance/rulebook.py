@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
@@ -21,6 +23,10 @@ from .nodes import Node, on_each
 from .waiting import PROGRAMMED, wait_until
 
 Dumps = Mapping[str, str]
+Objects = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+"""Services and EndpointSlices."""
+SETTLED = 120.0
+"""Seconds in which the API must come to rest and the rules with it: pods may be starting meanwhile."""
 
 
 def dumps(nodes: Iterable[Node]) -> dict[str, Dumps]:
@@ -43,30 +49,24 @@ class Rulebook:
     nodes: tuple[Node, ...]
     mode: str
 
-    def wanted(self, node: Node, texts: Dumps) -> proxy.NodeRules:
-        """What this node should have programmed, from Services and EndpointSlices."""
-        pod_cidr = str(self.config.kubernetes.pod_cidr)
-        view = NodeView.of(node.name, texts["ip-addr"], address=node.address, pod_cidr=pod_cidr)
-        return expect(
-            self.mode,
-            self.objects(Service),
-            self.objects(EndpointSlice),
-            view,
-            scheduler=self.config.proxy.ipvs_scheduler,
-        )
+    def objects(self) -> Objects:
+        """All Services and EndpointSlices, as `kubectl get -o json` gives its items."""
+        return self._items(Service), self._items(EndpointSlice)
 
-    def objects(self, kind: type[Any]) -> list[dict[str, Any]]:
-        """All objects of a kind, as `kubectl get -o json` gives its items."""
+    def _items(self, kind: type[Any]) -> list[dict[str, Any]]:
         return [item.to_dict() for item in self.cluster.api.list(kind, namespace="*")]
 
-    def disagreements(self) -> list[str]:
+    def disagreements(self, objects: Objects) -> list[str]:
         """Where a node's rules and the API differ, and what other modes left behind; each names the node."""
+        pod_cidr, scheduler = str(self.config.kubernetes.pod_cidr), self.config.proxy.ipvs_scheduler
         found = []
         seen = dumps(self.nodes)
         for node in self.nodes:
             texts = seen[node.name]
-            rules = proxy.read(self.mode, texts)
-            found += [str(fault) for fault in compare(self.wanted(node, texts), rules, node=node.name)]
+            view = NodeView.of(node.name, texts["ip-addr"], address=node.address, pod_cidr=pod_cidr)
+            wanted = expect(self.mode, *objects, view, scheduler=scheduler)
+            faults = compare(wanted, proxy.read(self.mode, texts), node=node.name)
+            found += [str(fault) for fault in faults]
             found += [f"{node.name}: {left}" for left in residue(self.mode, texts)]
         return found
 
@@ -74,16 +74,25 @@ class Rulebook:
         """Wait until every node's rules are what the API says.
 
         Raises:
-            AssertionError: some still differ after the seconds of `PROGRAMMED`: which, on which node.
+            AssertionError: some still differ `PROGRAMMED` seconds after the API's last change: which, where;
+                or the API went on changing.
         """
+        known: Objects | None = None
+        changed = 0.0
 
         def agree() -> bool:
-            found = self.disagreements()
+            nonlocal known, changed
+            objects = self.objects()
+            if objects != known:
+                known, changed = objects, time.monotonic()
+            late = time.monotonic() - changed > PROGRAMMED[self.mode]
+            found = self.disagreements(objects)
+            if found and late:
+                pytest.fail(
+                    f"{PROGRAMMED[self.mode]:g} s after the last change of Services and EndpointSlices the "
+                    f"{self.mode} rules still differ:\n" + "\n".join(found)
+                )
             assert not found, "\n".join(["", *found])
             return True
 
-        wait_until(
-            f"the {self.mode} rules of every node to equal the EndpointSlices",
-            agree,
-            timeout=PROGRAMMED[self.mode],
-        )
+        wait_until(f"the {self.mode} rules of every node to equal the EndpointSlices", agree, timeout=SETTLED)

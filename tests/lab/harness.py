@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,31 @@ class Lab:
             env=self.environment(),
             cwd=self.root,
         )
+
+    def interrupted(self, *args: str, after: str, timeout: float = 120) -> Result:
+        """Run `lab ARGS` until it has said `after`, press Ctrl-C, and see how it ends."""
+        # Where the tests are a job in the background SIGINT is ignored, for children too.
+        argv = ["env", "--default-signal=INT", *self.argv(*args)]
+        begun = time.monotonic()
+        with subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment(),
+            cwd=self.root,
+        ) as process:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if after in line:
+                    process.send_signal(signal.SIGINT)
+                    break
+            _, rest = process.communicate(timeout=timeout)
+        seconds = time.monotonic() - begun
+        return Result(tuple(argv), process.returncode, "", "".join([*said, rest]), seconds)
 
     @property
     def folder(self) -> Path:
