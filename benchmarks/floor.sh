@@ -83,7 +83,7 @@ machines_uml() {
 }
 
 machines_podman() {
-  local number name at pid hard
+  local number name at pid hard processes
   mount -t tmpfs -o mode=755 tmpfs /run
   mount -t tmpfs -o mode=1777 tmpfs /dev/shm
   mkdir -p /run/floor/net
@@ -95,6 +95,8 @@ machines_podman() {
   bridge
   hard=$(ulimit -Hn)
   [ "$hard" != unlimited ] || hard=1048576
+  processes=$(ulimit -Hu)
+  [ "$processes" != unlimited ] || processes=1048576
   for number in "${!names[@]}"; do
     (
       name=${names[$number]} at=$out/${names[$number]}
@@ -108,7 +110,7 @@ machines_podman() {
       printf '127.0.0.1 localhost\n%s %s\n' "${address[$name]}" "$name" > "$at/root/etc/hosts"
       podman --log-level error --runtime "$(runtime)" run --detach --name "$name" --hostname "$name" --no-hosts --network none \
         --privileged --systemd always --cgroupns private --cgroup-parent "/${out##*/}" --memory "${MEMORY}m" --pids-limit -1 \
-        --ulimit "nofile=$hard:$hard" --tmpfs /tmp --tmpfs /run --volume "$at/containerd:/var/lib/containerd" \
+        --ulimit "nofile=$hard:$hard" --ulimit "nproc=$processes:$processes" --tmpfs /tmp --tmpfs /run --volume "$at/containerd:/var/lib/containerd" \
         --rootfs "$at/root" /usr/local/sbin/podman-init > /dev/null
       pid=$(podman inspect --format '{{.State.Pid}}' "$name")
       ip link add "lab-vm$number" type veth peer name eth0 netns "$pid"
