@@ -108,6 +108,8 @@ machines_podman() {
       cat "$out/key.pub" > "$at/root/root/.ssh/authorized_keys"
       install -m 755 "$here/../lab/providers/podman_init.sh" "$at/root/usr/local/sbin/podman-init"
       printf '127.0.0.1 localhost\n%s %s\n' "${address[$name]}" "$name" > "$at/root/etc/hosts"
+      # Without one kubelet makes no pod.
+      echo "nameserver $GATEWAY" > "$at/root/etc/resolv.conf"
       podman --log-level error --runtime "$(runtime)" run --detach --name "$name" --hostname "$name" --no-hosts --network none \
         --privileged --systemd always --cgroupns private --cgroup-parent "/${out##*/}" --memory "${MEMORY}m" --pids-limit -1 \
         --ulimit "nofile=$hard:$hard" --ulimit "nproc=$processes:$processes" --tmpfs /tmp --tmpfs /run --volume "$at/containerd:/var/lib/containerd" \
