@@ -91,7 +91,7 @@ class PodmanProvider(NamespacedProvider):
             self.state.ssh_config,
             list(hosts),
             timeout=BOOT_TIMEOUT,
-            running=lambda: [name for name, one in engine.containers().items() if one.running],
+            running=self._running,
         )
         return bool(wanted)
 
