@@ -56,12 +56,13 @@ def gather(config: Config, state: LabState, provider: Provider, into: Path, *, t
         config: names the nodes.
         state: the lab's folder.
         provider: adds the consoles.
-        into: a folder of a run.
+        into: a folder of a run; made if it is not there.
         timeout: seconds for each node.
 
     Returns:
         The archive, `into` with `.tar.gz`.
     """
+    into.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(LabError):
         provider.evidence(into)
     with contextlib.suppress(LabError, OSError):

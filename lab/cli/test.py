@@ -24,7 +24,7 @@ def command(
 
     Results are printed, and kept as JUnit XML. Exit code 1: a test failed.
     """
-    from lab import suites, switch  # noqa: PLC0415 -- brings Ansible, which takes a moment to load
+    from lab import evidence, suites, switch  # noqa: PLC0415 -- brings Ansible, which takes a moment to load
 
     lab = options.living(name)
     progress = options.progress_of()
@@ -41,9 +41,16 @@ def command(
             switch.to(mode, config=config, state=lab.state, provider=lab.provider, progress=progress)
             config = config.with_mode(mode)
         progress.note(f"Suites in {mode} mode:")
-        verdicts.append(
-            suites.run(lab.state, lab.provider, mode=mode, args=context.args, folder=folder, timeout=timeout)
+        verdict = suites.run(
+            lab.state, lab.provider, mode=mode, args=context.args, folder=folder, timeout=timeout
         )
+        verdicts.append(verdict)
+        if not verdict.ok:
+            # Now: the next mode's rules would be on the nodes later.
+            with progress.step("Collecting evidence from every node"):
+                into = folder / f"evidence-{mode}"
+                evidence.gather(config, lab.state, lab.provider, into)
+            progress.note(f"evidence: {into}")
     if config.proxy.mode != first:
         switch.to(first, config=config, state=lab.state, provider=lab.provider, progress=progress)
     result("")

@@ -13,7 +13,7 @@ import httpx2
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.codecs import from_dict
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Namespace, Pod, Service
+from lightkube.resources.core_v1 import Event, Namespace, Pod, Service
 from lightkube.resources.core_v1 import Node as NodeResource
 from lightkube.resources.discovery_v1 import EndpointSlice
 
@@ -188,6 +188,18 @@ class Cluster:
         """Whether the pod says it is Ready."""
         status = self.api.get(Pod, pod, namespace=namespace).status
         return any(c.type == "Ready" and c.status == "True" for c in (status and status.conditions) or [])
+
+    def story(self, namespace: str, pod: str) -> str:
+        """What the API knows of a pod: its node, its conditions, its containers, and what was said of it."""
+        found = self.api.get(Pod, pod, namespace=namespace)
+        status = found.status.to_dict() if found.status else {}
+        lines = [f"node: {found.spec.nodeName if found.spec else None}, phase: {status.get('phase')}"]
+        lines += [f"condition: {condition}" for condition in status.get("conditions", ())]
+        lines += [f"container: {container}" for container in status.get("containerStatuses", ())]
+        for event in self.api.list(Event, namespace=namespace, fields={"involvedObject.name": pod}):
+            when = event.lastTimestamp or event.eventTime
+            lines.append(f"event: {when} {event.reason} ({event.count or 1} times): {event.message}")
+        return "\n".join(lines)
 
     def remove(self, kind: type[Any], name: str, *, namespace: str | None = None) -> None:
         """Delete an object and leave the rest to the cluster; an object that is gone already is fine."""

@@ -89,5 +89,6 @@ def start_pod(cluster: Cluster, namespace: str, image: str) -> tuple[str, str]:
         f"the pod {namespace}/{name} to be Ready",
         lambda: cluster.is_ready(namespace, name),
         timeout=POD_START,
+        evidence=lambda: cluster.story(namespace, name),
     )
     return namespace, name

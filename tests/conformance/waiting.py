@@ -18,7 +18,14 @@ before it.
 """
 
 
-def wait_until(what: str, check: Callable[[], T], *, timeout: float, interval: float = 0.3) -> T:
+def wait_until(
+    what: str,
+    check: Callable[[], T],
+    *,
+    timeout: float,
+    interval: float = 0.3,
+    evidence: Callable[[], str] | None = None,
+) -> T:
     """Call `check` until it holds, and return what it returned.
 
     A check does not hold yet when it returns something falsy or raises AssertionError; any other error ends
@@ -31,6 +38,7 @@ def wait_until(what: str, check: Callable[[], T], *, timeout: float, interval: f
         check: a reading that holds or not.
         timeout: seconds.
         interval: seconds between two readings.
+        evidence: says more of what was found, once the time is over.
 
     Raises:
         AssertionError: the time is over; says what was waited for and the last reading.
@@ -47,5 +55,6 @@ def wait_until(what: str, check: Callable[[], T], *, timeout: float, interval: f
                 return value
             last = repr(value)
         if last_try:
-            raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {last}")
+            more = f"\n{evidence()}" if evidence else ""
+            raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {last}{more}")
         time.sleep(interval)

@@ -17,6 +17,8 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Service
 
+from lab.evidence import TROUBLE
+
 NODES = ("master", "node01", "node02")
 
 
@@ -127,6 +129,9 @@ def assert_suites_pass(raised: Raised, modes: set[str], *, timeout: float) -> No
     """
     result = raised.lab.named("test", "--all-modes", timeout=timeout)
     print(result.stdout)
+    for log in sorted(raised.lab.folder.glob("runs/*-test/evidence-*/*/*.log")):
+        print(f"--- {log.parent.parent.name} {log.parent.name} {log.name}")
+        print("\n".join(line for line in log.read_text().splitlines() if TROUBLE.search(line))[-4000:])
     result.assert_success()
     seen = Counter[tuple[str, str]]()
     for report in raised.lab.folder.glob("runs/*-test/junit-*.xml"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakePlaybooks, FakeProvider, FakeSource
 
-from lab import cluster, paths
+from lab import cluster, paths, suites
 from lab.cluster import NodeStatus
 from lab.errors import BringUpError
 from lab.state import LabState
@@ -376,6 +376,25 @@ def test_evidence_is_one_archive(up: Run, lab: Run, playbooks: FakePlaybooks) ->
     folder = archive.with_name(archive.name.removesuffix(".tar.gz"))
     assert (folder / "node01" / "rules.txt").read_text() == "-A KUBE\n"
     assert (folder / "master-console.log").is_file()
+
+
+def test_a_failed_suite_has_its_evidence_beside_its_results(
+    up: Run, lab: Run, playbooks: FakePlaybooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up().assert_exit(0)
+    playbooks.logs = "@@@ kubelet.log\nthe pod did not start\n"
+    failed = {"iptables": 1, "ipvs": 0, "nftables": 0}
+
+    def run(*_: object, mode: str, folder: Path, **__: object) -> suites.Verdict:
+        return suites.Verdict(mode, 10, failed[mode], 0, 1.0, folder / f"junit-{mode}.xml")
+
+    monkeypatch.setattr(suites, "run", run)
+    said = lab("test", "--all-modes").assert_exit(1)
+    (results,) = LabState("lab").runs_dir.glob("*-test")
+    into = results / "evidence-iptables"
+    assert f"evidence: {into}" in said.err
+    assert (into / "node02" / "kubelet.log").read_text() == "the pod did not start\n"
+    assert not list(results.glob("evidence-ipvs*"))
 
 
 def test_doctor(lab: Run, machines: type[FakeProvider], source: FakeSource) -> None:
