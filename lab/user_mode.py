@@ -79,6 +79,8 @@ class Machine:
             "con0=null,fd:1",
             "quiet",
             "init=/sbin/init",
+            # A lab's addresses are IPv4: kube-proxy need not program every rule a second time for IPv6.
+            "ipv6.disable=1",
             f"lab.hostname={self.name}",
             f"lab.address={self.address}",
             f"lab.gateway={gateway.ip}",

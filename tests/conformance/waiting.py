@@ -8,13 +8,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PROGRAMMED: Mapping[str, float] = {"iptables": 10.0, "ipvs": 30.0, "nftables": 10.0}
+PROGRAMMED: Mapping[str, float] = {"iptables": 20.0, "ipvs": 30.0, "nftables": 20.0}
 """Seconds that every kube-proxy gets to program a change before it counts as missing, by its mode.
 
-After them no backend that is gone may be chosen any more. Its minSyncPeriod is 1 s; iptables-restore or nft
-takes up to a second on a user-mode node. In ipvs mode one sync runs some forty programs (`ipset` creates and
-lists each of its sets): 3 s on an idle user-mode node, 7 s on a busy one; and a change may wait for the sync
-before it.
+After them no backend that is gone may be chosen any more. Its minSyncPeriod is 1 s; one sync by
+iptables-restore or nft takes up to a second on a user-mode node, and 3 s where the host is busy. In ipvs mode
+one sync runs some twenty programs (`ipset` creates and lists each of its sets): 2 s on an idle user-mode node,
+more on a busy one; and a change may wait for the sync before it.
 """
 
 

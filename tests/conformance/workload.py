@@ -14,7 +14,7 @@ from .waiting import wait_until
 
 TARGET_PORT = 8080
 REPLICAS = 3
-POD_START = 60.0
+POD_START = 120.0
 """Seconds a pod may take to start or to go on a busy two-core host; a wait, not a promise."""
 
 
