@@ -13,8 +13,8 @@ PROGRAMMED: Mapping[str, float] = {"iptables": 20.0, "ipvs": 30.0, "nftables": 2
 
 After them no backend that is gone may be chosen any more. Its minSyncPeriod is 1 s; one sync by
 iptables-restore or nft takes up to a second on a user-mode node, and 3 s where the host is busy. In ipvs mode
-one sync runs some twenty programs (`ipset` creates and lists each of its sets): 2 s on an idle user-mode node,
-more on a busy one; and a change may wait for the sync before it.
+one sync runs some twenty programs (`ipset` creates and lists each of its sets): 2 s on an idle user-mode
+node, more on a busy one; and a change may wait for the sync before it.
 """
 
 
