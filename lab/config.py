@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from lab.config_upstream import UpstreamConfig
 from lab.errors import InputError
 
 DEFAULT_FILE = Path("lab.yaml")
 
 ProviderName = Literal["uml", "podman"]
-SourceName = Literal["bundle"]
+SourceName = Literal["bundle", "upstream"]
 NetworkPlugin = Literal["flannel", "routed"]
 ProxyMode = Literal["iptables", "ipvs", "nftables"]
 IpvsScheduler = Literal["rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "sed", "nq"]
@@ -126,6 +127,7 @@ class Config(_Part):
     )
     machine: MachineConfig = MachineConfig()
     forward: ForwardConfig = ForwardConfig()
+    upstream: UpstreamConfig = UpstreamConfig()
 
     @property
     def master(self) -> NodeConfig:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from typing import NamedTuple
 
+from lab import pins
 from lab.config import Config
 from lab.versions import known
 
@@ -103,7 +104,8 @@ def _twice(config: Config) -> Iterator[Fault]:
 
 
 def _version(config: Config) -> Iterator[Fault]:
-    version, there = config.kubernetes.version, known()
+    version = config.kubernetes.version
+    there = known() if config.source == "bundle" else pins.known()
     if there and version not in there:
         yield Fault(
             (("kubernetes", "version"),),

@@ -16,7 +16,7 @@ TEMPLATE = """\
 # `lab config schema` describes all of it, `lab config validate` checks this file.
 name: lab
 provider: uml                  # uml | podman
-source: bundle
+source: bundle                 # bundle | upstream
 kubernetes:
   version: 1.37.2
   pod_cidr: 10.244.0.0/16

@@ -6,7 +6,10 @@ import importlib
 
 from lab.sources.base import Source
 
-SOURCES = {"bundle": "lab.sources.bundle:BundleSource"}
+SOURCES = {
+    "bundle": "lab.sources.bundle:BundleSource",
+    "upstream": "lab.sources.upstream:UpstreamSource",
+}
 
 
 def get(name: str) -> Source:

@@ -1,4 +1,4 @@
-"""kind: disk. The base image of user-mode nodes: a root, booted once, prepared by our playbooks."""
+"""kind: disk. The base image of user-mode nodes: a root, and unless it is bare, booted once and prepared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import yaml
+from pydantic import Field
 
 from lab import netns, paths
 from lab.bundle import host_tools
@@ -38,17 +39,18 @@ class DiskSpec(Spec):
     """A recipe of kind disk. `size` is what the node sees; the file is sparse.
 
     `programs` leads from a folder on the node to what goes there: `NEED` (all of `bin/`) or `NEED/PROGRAM`.
+    A recipe without `programs` makes a bare disk: the root and nothing else, for whoever prepares it later.
     """
 
     root: str
     kernel: str
     size: str
     journal: int
-    programs: dict[str, tuple[str, ...]]
+    programs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Disk(Kind):
-    """Builds `disk.img`. Needs of kind image are loaded and unpacked in it."""
+    """Builds `disk.img`. Needs of kind image are loaded and unpacked in it, unless it is bare."""
 
     spec_class: ClassVar[type[Spec]] = DiskSpec
 
@@ -57,33 +59,37 @@ class Disk(Kind):
         """The recipe."""
         return cast("DiskSpec", self.base_spec)
 
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is put on it."""
+        return not self.spec.programs
+
     def host_tools(self) -> tuple[str, ...]:
         """What makes the file system without root; what boots it is the provider's to say."""
-        return (
-            *super().host_tools(),
-            "e2fsprogs",
-            "fakeroot",
-            "openssh-client",
-            "ethtool",
-            "iproute2",
-            "util-linux",
-        )
+        booting = () if self.bare else ("openssh-client", "ethtool", "iproute2")
+        return (*super().host_tools(), "e2fsprogs", "fakeroot", "util-linux", *booting)
 
     def tools(self) -> tuple[str, ...]:
         """The kernel that boots it once: any will do, and leaves no trace."""
-        return (self.spec.kernel,)
+        return () if self.bare else (self.spec.kernel,)
 
     def inputs(self) -> Mapping[str, str]:
         """The playbooks that prepare it."""
-        return {"playbooks": playbooks_digest(paths.share("playbooks"))}
+        return {} if self.bare else {"playbooks": playbooks_digest(paths.share("playbooks"))}
 
     def build(self, work: Work) -> str:
-        """Make the disk, boot it, prepare it, power it off."""
-        from lab.bundle import bake  # noqa: PLC0415 -- Ansible and the machines, needed only here
-
+        """Make the disk, and unless it is bare, boot it, prepare it, power it off."""
         disk = work.out / "disk.img"
         work.note("making the file system")
         self.make_file_system(work, disk)
+        if not self.bare:
+            self.prepare(work, disk)
+        return self.component.version
+
+    def prepare(self, work: Work, disk: Path) -> None:
+        """Boot the disk, run the playbook in it, power it off."""
+        from lab.bundle import bake  # noqa: PLC0415 -- Ansible and the machines, needed only here
+
         work.facts |= contents(self.spec, work.needs)
         bake.run(
             disk=disk,
@@ -96,7 +102,6 @@ class Disk(Kind):
         # Whole even if the machine did not end in time: what it wrote was synced, the journal has the rest.
         e2fsck = host_tools.which("e2fsck") or "e2fsck"
         work.run(["sh", "-c", '"$0" -fp "$1" || [ $? -eq 1 ]', e2fsck, disk])
-        return self.component.version
 
     def make_file_system(self, work: Work, disk: Path) -> None:
         """An ext4 image of the node's root, made without root: fakeroot remembers the owners."""

@@ -1,4 +1,4 @@
-"""kind: tree. The content of a disk as a folder, for nodes that are containers. Needs root."""
+"""kind: tree. The content of a disk or a root as a folder, for nodes that are containers. Needs root."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 
 from lab.bundle.kinds.base import RECORD, Kind, Spec, Work
 from lab.bundle.runner import BuildError
+from lab.bundle.store import Artifact
 from lab.errors import PrerequisiteError
 
 # What a boot makes, each machine makes for itself.
@@ -20,13 +21,15 @@ MADE_AT_BOOT = (
     "etc/ssh/ssh_host_ed25519_key.pub",
     "root/.ssh/authorized_keys",
 )
+KEEP = ("--xattrs", "--xattrs-include=*", "--numeric-owner")
 
 
 class TreeSpec(Spec):
-    """A recipe of kind tree: the disk, and the kernel that reads it."""
+    """A recipe of kind tree: a disk and the kernel that reads it, or a root."""
 
-    disk: str
-    kernel: str
+    disk: str = ""
+    kernel: str = ""
+    root: str = ""
 
 
 class Tree(Kind):
@@ -37,7 +40,8 @@ class Tree(Kind):
 
     def tools(self) -> tuple[str, ...]:
         """The kernel that reads the disk."""
-        return (cast("TreeSpec", self.base_spec).kernel,)
+        kernel = cast("TreeSpec", self.base_spec).kernel
+        return (kernel,) if kernel else ()
 
     def build(self, work: Work) -> str:
         """Copy everything with its owners, links and attributes; the disk stays as it is."""
@@ -47,9 +51,36 @@ class Tree(Kind):
                 "Only root can make the files of container nodes, which belong to many users.",
                 fix="sudo lab bundle build node-tree, or --provider uml, which needs no root",
             )
-        disk = work.need(spec.disk)
         root = work.out / "root"
         root.mkdir()
+        if spec.root:
+            work.run(
+                [
+                    "tar",
+                    *KEEP,
+                    "-C",
+                    root,
+                    "--exclude=./dev/*",
+                    "-xpf",
+                    work.need(spec.root).folder / "root.tar",
+                ]
+            )
+            version = work.need(spec.root).version
+        else:
+            disk = work.need(spec.disk)
+            self._read(work, disk, root)
+            work.facts |= {**disk.facts, "disk": disk.digest}
+            version = disk.version
+        for made in MADE_AT_BOOT:
+            (root / made).unlink(missing_ok=True)
+        (root / "etc/machine-id").write_text("")
+        if not (root / "sbin/init").exists():
+            raise BuildError("The tree has no /sbin/init.")
+        return version
+
+    def _read(self, work: Work, disk: Artifact, root: Path) -> None:
+        """Copy what is on the disk."""
+        spec = cast("TreeSpec", self.base_spec)
         try:
             self._mounted(work, disk.folder / "disk.img", root, "true")
         except BuildError:
@@ -58,13 +89,6 @@ class Tree(Kind):
         else:
             work.note("copying")
             self._mounted(work, disk.folder / "disk.img", root, 'cp -a "$2/." "$3"')
-        for made in MADE_AT_BOOT:
-            (root / made).unlink(missing_ok=True)
-        (root / "etc/machine-id").write_text("")
-        if not (root / "sbin/init").exists():
-            raise BuildError("The tree has no /sbin/init.")
-        work.facts |= {**disk.facts, "disk": disk.digest}
-        return disk.version
 
     def _mounted(self, work: Work, disk: Path, root: Path, command: str) -> None:
         """Run a command with the disk mounted at "$2", in a mount namespace that leaves nothing if killed."""
@@ -79,14 +103,13 @@ class Tree(Kind):
 
         shared = work.scratch / "shared"
         shared.mkdir()
-        keep = ("--xattrs", "--xattrs-include=*", "--numeric-owner")
         record = work.scratch / RECORD
         with user_mode.boot_once(kernel, disk, writable=False, hostfs=shared, record=record) as machine:
             machine.run(
                 "systemctl stop containerd 2>/dev/null; mkdir /run/disk && mount --bind / /run/disk && "
-                f"mount -t hostfs none /mnt && tar {shlex.join(keep)} --one-file-system -C /run/disk "
+                f"mount -t hostfs none /mnt && tar {shlex.join(KEEP)} --one-file-system -C /run/disk "
                 "-cf /mnt/root.tar .",
                 timeout=1800,
             )
         work.note("unpacking")
-        work.run(["tar", *keep, "-C", root, "-xpf", shared / "root.tar"])
+        work.run(["tar", *KEEP, "-C", root, "-xpf", shared / "root.tar"])

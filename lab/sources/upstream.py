@@ -1,0 +1,171 @@
+"""The source `upstream`: the projects' own Debian packages and images, verified on every machine.
+
+What no project publishes comes from the bundle: bare machines for the providers that make some, mytest, and
+what the suites run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lab import kubeconfig, paths, pins
+from lab.bundle.builder import Builder
+from lab.bundle.kinds import disk
+from lab.config import Config
+from lab.config_upstream import RepositoryConfig
+from lab.errors import LabError
+from lab.progress import Progress
+from lab.sources.base import Source
+from lab.sources.bundle import builder
+from lab.state import LabState
+
+# The machines of providers that make some: Debian and nothing else. Others have machines of their own.
+MACHINES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "uml": {"kernel": ("kernel", "linux"), "disk": ("bare-disk", "disk.img")},
+    "podman": {"tree": ("bare-tree", "root")},
+}
+OWN_IMAGES = ("images-mytest", "images-busybox", "images-tools")
+
+
+class UpstreamSource(Source):
+    """Has the machines fetch packages and images, and gives them what is the lab's own."""
+
+    def __init__(self) -> None:
+        self._builders: dict[str, Builder] = {}
+
+    def faults(self, config: Config) -> list[str]:
+        """What the machines cannot reach, host tools that a build needs, faults in recipes."""
+        found = list(_out_of_reach(config))
+        try:
+            return [*found, *self.missing_packages(config)]
+        except LabError as error:
+            return [*found, str(error)]
+
+    def missing_packages(self, config: Config) -> list[str]:
+        """Debian packages that this host lacks to build what is the lab's own."""
+        return self._builder(config).missing_tools(self._wanted(config))
+
+    def ensure(self, config: Config, progress: Progress) -> None:
+        """Build what is the lab's own; all else the machines fetch."""
+        self._builder(config).ensure(self._wanted(config), progress)
+
+    def machine_image(self, config: Config) -> dict[str, Path]:
+        """Bare machines for a provider that makes them."""
+        built = self._builder(config).built
+        parts = MACHINES.get(config.provider, {})
+        return {part: built(component).folder / inside for part, (component, inside) in parts.items()}
+
+    def extravars(self, config: Config) -> dict[str, Any]:
+        """Repositories, versions, images and their digests, and where the lab's own things are."""
+        release, asked = pins.of(config.kubernetes.version), config.upstream
+        built = self._builder(config).built
+        images = release.images
+        told = {
+            "machines_baked": False,
+            "bundle_remote_src": False,
+            "repositories": [
+                _repository("kubernetes", asked.kubernetes, config),
+                _repository("containerd", asked.containerd, config),
+            ],
+            "package_versions": {**release.packages, **asked.versions},
+            "registry_mirrors": asked.mirrors,
+            "http_proxy": asked.proxy,
+            "no_proxy": list(asked.no_proxy),
+            "pulled_images": [
+                {
+                    "name": image.name,
+                    "repository": image.repository,
+                    "digest": asked.digests.get(image.name, image.digest),
+                    "control_plane": image.control_plane,
+                }
+                for what, image in images.items()
+                if config.network.plugin == "flannel" or not what.startswith("flannel")
+            ],
+            "image_repository": images["pause"].repository.rpartition("/")[0],
+            "pause_image": images["pause"].name,
+            "etcd_image_tag": images["etcd"].tag,
+            "coredns_image_tag": images["coredns"].tag,
+            "flannel_image": images["flannel"].name,
+            "flannel_cni_image": images["flannel-cni-plugin"].name,
+            "kubeadm_path": "/usr/bin/kubeadm",
+            "kubectl_to_fetch": "/usr/bin/kubectl",
+            "binaries": [{"src": str(self.program(config, "prober")), "dest": "/usr/local/bin/prober"}],
+            "images": [
+                {"src": str(built(own).folder / "image.tar"), "name": built(own).facts["image"]}
+                for own in OWN_IMAGES
+            ],
+        }
+        return {**told, "prepared_digest": _digest(told)}
+
+    def program(self, config: Config, name: str) -> Path:
+        """The built prober, or kubectl as fetched from the control plane, whose package apt has verified."""
+        if name == "prober":
+            return self._builder(config).built("prober").folder / "bin" / name
+        return kubeconfig.fetched(LabState(config.name)) / name
+
+    def _wanted(self, config: Config) -> list[str]:
+        parts = {component for component, _ in MACHINES.get(config.provider, {}).values()}
+        return sorted({*parts, *OWN_IMAGES, "prober"})
+
+    def _builder(self, config: Config) -> Builder:
+        version = config.kubernetes.version
+        if version not in self._builders:
+            self._builders[version] = builder(version)
+        return self._builders[version]
+
+
+def _repository(name: str, repository: RepositoryConfig, config: Config) -> dict[str, Any]:
+    minor = ".".join(config.kubernetes.version.split(".")[:2])
+    values = repository.model_dump(mode="json")
+    return {
+        "name": name,
+        **values,
+        **{key: values[key].replace("{minor}", minor) for key in ("url", "key", "suite")},
+    }
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    """sha256 (hex) over all that machines are prepared with, which they carry as their stamp."""
+    text = json.dumps(told, sort_keys=True) + disk.playbooks_digest(paths.share("playbooks"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _out_of_reach(config: Config) -> Iterator[str]:
+    """What is not on the LAN of a lab whose machines reach nothing else."""
+    if config.provider not in MACHINES:
+        return
+    asked = config.upstream
+    urls = (
+        {
+            "upstream.proxy": asked.proxy,
+        }
+        if asked.proxy
+        else {
+            "upstream.kubernetes.url": asked.kubernetes.url,
+            "upstream.kubernetes.key": asked.kubernetes.key,
+            "upstream.containerd.url": asked.containerd.url,
+            "upstream.containerd.key": asked.containerd.key,
+            **{
+                f"upstream.mirrors[{registry}]": asked.mirrors.get(registry, f"https://{registry}")
+                for registry in sorted(
+                    {i.name.split("/")[0] for i in pins.of(config.kubernetes.version).images.values()}
+                )
+            },
+        }
+    )
+    for key, url in urls.items():
+        try:
+            near = ipaddress.IPv4Address(urlsplit(url).hostname or "") in config.network.subnet
+        except ValueError:
+            near = False
+        if not near:
+            yield (
+                f"{key}: {url} is not on the lab's LAN {config.network.subnet}, and machines of the provider "
+                f"{config.provider} reach nothing else; name a mirror or a proxy there"
+            )
