@@ -1,0 +1,209 @@
+"""The source `upstream`, the whole path of it: repositories, signatures, packages, registries, digests.
+
+Against a stand-in with our own builds (`stand_in.py`); the product knows only URLs, keys and digests.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from harness import Lab, MakeLab, Result
+from raised import NODES, Raised, assert_changes_nothing_again, raise_lab
+from stand_in import COMPONENTS, IMAGES_PORT, OPERATOR, TOOLS, StandIn, spoiled, stand_in
+
+from lab import host, pins
+from lab.progress import Progress
+from lab.sources import bundle
+
+MISSING = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+PAUSE = pins.of(pins.known()[0]).images["pause"].name
+WITHOUT = "the podman provider needs root and podman, and the stand-in reprepro, docker-registry and skopeo"
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or (bool(MISSING or not shutil.which("podman")) and "CI" not in os.environ),
+    reason=WITHOUT,
+)
+
+
+@pytest.fixture(scope="module")
+def there(make_lab: MakeLab) -> Iterator[StandIn]:
+    lab = make_lab("build")
+    lab.run("doctor", "--provider", "podman", "--install", timeout=900).assert_success()
+    host.install(MISSING, Progress(quiet=True))
+    lab.run("bundle", "build", *COMPONENTS, timeout=1200).assert_success()
+    with stand_in(bundle.builder(pins.known()[0])) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab: MakeLab, there: StandIn) -> Iterator[Lab]:
+    one = make_lab("upstream")
+    with there.beside(one):
+        yield one
+        one.named("down", timeout=180).assert_success()
+
+
+@pytest.fixture(scope="module")
+def raised(lab: Lab, there: StandIn) -> Raised:
+    return raise_lab(lab, yaml.safe_dump(asked(there)))
+
+
+def asked(there: StandIn, **upstream: Any) -> dict[str, Any]:
+    """A configuration that leads to the stand-in."""
+    return {
+        "provider": "podman",
+        "source": "upstream",
+        "upstream": {**copy.deepcopy(there.upstream()), **upstream},
+    }
+
+
+@pytest.fixture
+def refused(make_lab: MakeLab, there: StandIn) -> Callable[..., list[str]]:
+    """Asks for a lab of one machine that cannot come up; returns what the error says, line by line."""
+
+    def up(**upstream: Any) -> list[str]:
+        lab = make_lab("refused")
+        file = lab.root / "lab.yaml"
+        one = {"nodes": [{"name": "master", "address": "192.168.1.200"}]}
+        file.write_text(yaml.safe_dump({**asked(there, **upstream), **one}))
+        with there.beside(lab):
+            result = lab.named("up", "--config", str(file), timeout=180)
+            lab.named("down", timeout=60).assert_success()
+        result.assert_exit(3)
+        return one_error(result)
+
+    return up
+
+
+def one_error(result: Result) -> list[str]:
+    lines = [line.strip() for line in result.stderr.splitlines()]
+    assert sum("failed on master" in line for line in lines) == 1, str(result)
+    return lines
+
+
+def said(lines: list[str], *words: str) -> bool:
+    return any(all(word in line for word in words) for line in lines)
+
+
+def test_a_key_with_another_fingerprint_is_refused(refused: Callable[..., list[str]], there: StandIn) -> None:
+    other = "0123456789ABCDEF0123456789ABCDEF01234567"
+    kubernetes = {**there.upstream()["kubernetes"], "fingerprint": other}
+
+    lines = refused(kubernetes=kubernetes)
+
+    assert said(lines, "the key of the repository kubernetes", there.fingerprint, other), lines
+
+
+def test_a_list_signed_by_another_key_is_refused(refused: Callable[..., list[str]], there: StandIn) -> None:
+    key = (there.repository / "key.asc").read_text()
+    there.make_key("somebody@else.example")
+    (there.repository / "key.asc").write_text(key)
+    there.sign_by("somebody@else.example")
+    try:
+        lines = refused()
+    finally:
+        there.sign_by("packages@stand-in.example")
+
+    assert said(lines, "is not signed"), lines
+
+
+def test_a_tampered_package_is_refused(refused: Callable[..., list[str]], there: StandIn) -> None:
+    (deb,) = there.repository.rglob("kubeadm_*.deb")
+    with spoiled(deb):
+        lines = refused()
+
+    assert said(lines, "kubeadm"), lines
+    assert said(lines, "Hash Sum mismatch"), lines
+
+
+def test_an_image_with_another_digest_is_refused(refused: Callable[..., list[str]], there: StandIn) -> None:
+    other = "sha256:" + "0" * 64
+
+    lines = refused(digests={**there.digests, PAUSE: other})
+
+    assert said(lines, f"{PAUSE.rpartition(':')[0]}@{other} was not pulled", "not found"), lines
+
+
+def test_an_image_that_was_tampered_with_is_refused(
+    refused: Callable[..., list[str]], there: StandIn
+) -> None:
+    with spoiled(layer(there, PAUSE)):
+        lines = refused()
+
+    assert said(lines, f"{PAUSE.rpartition(':')[0]}@{there.digests[PAUSE]} was not pulled"), lines
+
+
+def layer(there: StandIn, image: str) -> Path:
+    """Where the registry keeps the one layer of an image."""
+
+    def blob(digest: str) -> Path:
+        plain = digest.removeprefix("sha256:")
+        return there.folder / f"registry/docker/registry/v2/blobs/sha256/{plain[:2]}/{plain}/data"
+
+    (one,) = json.loads(blob(there.digests[image]).read_text())["layers"]
+    return blob(one["digest"])
+
+
+@pytest.mark.timeout(500)
+def test_machines_run_the_packaged_programs(raised: Raised) -> None:
+    for node in NODES:
+        listed = raised.lab.named(
+            "exec", node, "--", "dpkg-query", "--show", "--showformat=${Package} ${Version} ${Status}\\n"
+        ).assert_success()
+        installed = {
+            line.split()[0]: line.split()[1] for line in listed.stdout.splitlines() if " ok " in line
+        }
+        assert installed["kubelet"] == f"{pins.known()[0]}-1.1"
+        assert installed["containerd.io"].endswith("~bookworm")
+        for process in ("kubelet", "containerd"):
+            path = raised.lab.named(
+                "exec", node, "--", "sh", "-c", f"readlink /proc/$(pidof {process})/exe"
+            ).assert_success()
+            assert path.stdout.strip() == f"/usr/bin/{process}"
+
+
+def test_pods_run_the_images_of_the_registries(raised: Raised, there: StandIn) -> None:
+    images = '--output=jsonpath={range .items[*].status.containerStatuses[*]}{.image} {.imageID}{"\\n"}{end}'
+    listed = raised.lab.named("kubectl", "--", "get", "pods", "--all-namespaces", images).assert_success()
+    running = dict(line.split() for line in listed.stdout.splitlines())
+    pulled = {name: there.digests[name] for name in there.digests if name in running}
+    assert len(pulled) == 7, running  # all but pause and flannel's init container
+    for name, digest in pulled.items():
+        assert running[name].endswith(digest), f"{name}: {running[name]}"
+    # Not loaded: asked for, by every machine, of the registry.
+    log = (there.folder / "registry.log").read_text()
+    for node in (200, 201, 202):
+        assert f'"192.168.1.{node}:' in log or f"192.168.1.{node} " in log, (
+            f"192.168.1.{node} asked for nothing"
+        )
+
+
+def test_the_operators_kubectl_is_that_of_the_package(raised: Raised) -> None:
+    version = raised.lab.named("kubectl", "--", "version", "--output=json").assert_success().json()
+    assert version["clientVersion"]["gitVersion"] == f"v{pins.known()[0]}"
+
+
+def test_up_again_changes_nothing(raised: Raised) -> None:
+    assert_changes_nothing_again(raised)
+
+
+@pytest.mark.timeout(300)
+def test_a_suite_passes(raised: Raised) -> None:
+    raised.lab.named("test", "-k", "test_clusterip", timeout=280).assert_success()
+
+
+def test_without_a_mirror_machines_that_reach_none_are_refused(lab: Lab) -> None:
+    result = lab.run(
+        "up", "--config", "-", stdin="name: far\nprovider: podman\nsource: upstream\n"
+    ).assert_exit(5)
+    assert "upstream.kubernetes.url: https://pkgs.k8s.io" in result.stderr
+    assert "upstream.mirrors[registry.k8s.io]" in result.stderr
+    assert f"http://{OPERATOR}:{IMAGES_PORT}" not in result.stderr
