@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import host
+from lab import host, sources
 from lab.bundle.builder import Builder
 from lab.bundle.store import Artifact
 from lab.cli import options
@@ -37,7 +37,7 @@ def build(
     """Build what is missing, and nothing else; safe to interrupt and to run again."""
     config = load(options.path_of(config_file), {"provider": provider})
     builder = _builder(config)
-    names = components or bundle.wanted(config.provider, builder)
+    names = components or sources.get(config.source).components(config)
     progress = options.progress_of(verbose=verbose, quiet=quiet)
     if install_missing and (missing := builder.missing_tools(names)):
         host.install(missing, progress)

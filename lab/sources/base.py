@@ -23,6 +23,10 @@ class Source(ABC):
         return []
 
     @abstractmethod
+    def components(self, config: Config) -> list[str]:
+        """What of the bundle this lab uses directly."""
+
+    @abstractmethod
     def ensure(self, config: Config, progress: Progress) -> None:
         """Build or fetch what is missing for this lab; quick when nothing is."""
 

@@ -67,11 +67,11 @@ class BundleSource(Source):
 
     def missing_packages(self, config: Config) -> list[str]:
         """Debian packages that this host lacks to build what is missing; none when all is built."""
-        return self._builder(config).missing_tools(self._wanted(config))
+        return self._builder(config).missing_tools(self.components(config))
 
     def ensure(self, config: Config, progress: Progress) -> None:
         """Build what is missing for this lab."""
-        self._builder(config).ensure(self._wanted(config), progress)
+        self._builder(config).ensure(self.components(config), progress)
 
     def machine_image(self, config: Config) -> dict[str, Path]:
         """Kernel and disk for uml, the tree for podman, nothing for machines that are not made here."""
@@ -97,7 +97,8 @@ class BundleSource(Source):
         """kubectl, kubeadm or prober."""
         return self._builder(config).built(PROGRAMS[name]).folder / "bin" / name
 
-    def _wanted(self, config: Config) -> list[str]:
+    def components(self, config: Config) -> list[str]:
+        """All of it."""
         return wanted(config.provider, self._builder(config))
 
     def _builder(self, config: Config) -> Builder:

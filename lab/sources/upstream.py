@@ -19,7 +19,7 @@ from lab.bundle.builder import Builder
 from lab.bundle.kinds import disk
 from lab.config import Config
 from lab.config_upstream import RepositoryConfig
-from lab.errors import LabError
+from lab.errors import BringUpError, LabError
 from lab.progress import Progress
 from lab.sources.base import Source
 from lab.sources.bundle import builder
@@ -49,11 +49,11 @@ class UpstreamSource(Source):
 
     def missing_packages(self, config: Config) -> list[str]:
         """Debian packages that this host lacks to build what is the lab's own."""
-        return self._builder(config).missing_tools(self._wanted(config))
+        return self._builder(config).missing_tools(self.components(config))
 
     def ensure(self, config: Config, progress: Progress) -> None:
         """Build what is the lab's own; all else the machines fetch."""
-        self._builder(config).ensure(self._wanted(config), progress)
+        self._builder(config).ensure(self.components(config), progress)
 
     def machine_image(self, config: Config) -> dict[str, Path]:
         """Bare machines for a provider that makes them."""
@@ -107,9 +107,14 @@ class UpstreamSource(Source):
         """The built prober, or kubectl as fetched from the control plane, whose package apt has verified."""
         if name == "prober":
             return self._builder(config).built("prober").folder / "bin" / name
-        return kubeconfig.fetched(LabState(config.name)) / name
+        program = kubeconfig.fetched(LabState(config.name)) / name
+        if not program.is_file():
+            raise BringUpError(f"The lab {config.name!r} has no {name} yet.", fix="lab up")
+        program.chmod(0o755)  # Ansible's fetch leaves the mode behind
+        return program
 
-    def _wanted(self, config: Config) -> list[str]:
+    def components(self, config: Config) -> list[str]:
+        """What no project publishes."""
         parts = {component for component, _ in MACHINES.get(config.provider, {}).values()}
         return sorted({*parts, *OWN_IMAGES, "prober"})
 

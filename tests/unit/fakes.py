@@ -92,6 +92,10 @@ class FakeSource(Source):
         del config
         return list(self.packages)
 
+    def components(self, config: Config) -> list[str]:
+        del config
+        return []
+
     def ensure(self, config: Config, progress: Progress) -> None:
         del config, progress
         self.built += 1
