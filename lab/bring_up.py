@@ -34,7 +34,10 @@ class BringUp:
 
     def vars(self) -> dict[str, object]:
         """What the playbooks are told beside the configuration."""
-        return {**self.source.extravars(self.config), "fetch_dir": str(kubeconfig.fetched(self.state))}
+        told = {**self.source.extravars(self.config), "fetch_dir": str(kubeconfig.fetched(self.state))}
+        if proxy := told.get("http_proxy"):
+            told["http_proxy"] = self.provider.way_out(proxy)
+        return told
 
     def play(self, name: str) -> ansible.Run:
         """Run a playbook on this lab."""

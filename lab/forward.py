@@ -115,7 +115,9 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-async def _serve(fd: int, address: str, port: int) -> None:
+async def serve(sock: socket.socket, address: str, port: int) -> None:
+    """Lead every connection to a listening socket on to an address and port, for ever."""
+
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.wait_for(asyncio.open_connection(address, port), 10)
@@ -126,13 +128,15 @@ async def _serve(fd: int, address: str, port: int) -> None:
         writer.close()
         far_writer.close()
 
-    server = await asyncio.start_server(accept, sock=socket.socket(fileno=fd))
+    server = await asyncio.start_server(accept, sock=sock)
     await server.serve_forever()
 
 
 async def _main(routes: Sequence[str]) -> None:
     parts = [route.split(":") for route in routes]
-    await asyncio.gather(*(_serve(int(fd), address, int(port)) for fd, address, port in parts))
+    await asyncio.gather(
+        *(serve(socket.socket(fileno=int(fd)), address, int(port)) for fd, address, port in parts)
+    )
 
 
 if __name__ == "__main__":

@@ -78,6 +78,10 @@ class Provider(ABC):
         """
         return {}
 
+    def way_out(self, url: str) -> str:
+        """Lead the machines to a proxy of this host's; returns the proxy's URL as they reach it."""
+        return url
+
     @abstractmethod
     def evidence(self, into: Path) -> None:
         """Copy what the machines left outside themselves, such as consoles, into a folder."""

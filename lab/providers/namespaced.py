@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from lab import forward
+from lab import forward, relay
 from lab.errors import BringUpError
 from lab.netns import Namespace
 from lab.providers.base import Provider
+
+PROXY_PORT = 3128
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class NamespacedProvider(Provider):
@@ -25,6 +29,19 @@ class NamespacedProvider(Provider):
     def forward(self) -> dict[str, int]:
         """Serve the forwarded ports from inside the namespaces; one forwarder a lab."""
         return forward.ensure(self.config, self.state, self.operator())
+
+    def way_out(self, url: str) -> str:
+        """By a relay on the operator's address: the machines reach nobody else."""
+        parts, address = urlsplit(url), str(self.config.network.gateway)
+        if parts.hostname is None or parts.hostname == address:
+            return url
+        namespace = Namespace.load(self._record)
+        if namespace is None:
+            raise BringUpError(f"the lab {self.state.name!r} is not running", fix="lab up")
+        target = (parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme])
+        relay.ensure(namespace, (address, PROXY_PORT), target, log=self.state.dir / "relay.log")
+        user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+        return parts._replace(netloc=f"{user}{address}:{PROXY_PORT}").geturl()
 
     def down(self) -> None:
         """End the namespaces, and with them every process and mount."""

@@ -142,35 +142,30 @@ def _digest(told: Mapping[str, Any]) -> str:
 
 
 def _out_of_reach(config: Config) -> Iterator[str]:
-    """What is not on the LAN of a lab whose machines reach nothing else."""
-    if config.provider not in MACHINES:
-        return
+    """What is not on the LAN of a lab whose machines reach nothing else, and have no proxy."""
     asked = config.upstream
-    urls = (
-        {
-            "upstream.proxy": asked.proxy,
-        }
-        if asked.proxy
-        else {
-            "upstream.kubernetes.url": asked.kubernetes.url,
-            "upstream.kubernetes.key": asked.kubernetes.key,
-            "upstream.containerd.url": asked.containerd.url,
-            "upstream.containerd.key": asked.containerd.key,
-            **{
-                f"upstream.mirrors[{registry}]": asked.mirrors.get(registry, f"https://{registry}")
-                for registry in sorted(
-                    {i.name.split("/")[0] for i in pins.of(config.kubernetes.version).images.values()}
-                )
-            },
-        }
-    )
-    for key, url in urls.items():
-        try:
-            near = ipaddress.IPv4Address(urlsplit(url).hostname or "") in config.network.subnet
-        except ValueError:
-            near = False
-        if not near:
-            yield (
-                f"{key}: {url} is not on the lab's LAN {config.network.subnet}, and machines of the provider "
-                f"{config.provider} reach nothing else; name a mirror or a proxy there"
-            )
+    if config.provider not in MACHINES or asked.proxy:
+        return
+    images = pins.of(config.kubernetes.version).images.values()
+    registries = sorted({image.name.partition("/")[0] for image in images})
+    urls = {
+        "upstream.kubernetes.url": asked.kubernetes.url,
+        "upstream.kubernetes.key": asked.kubernetes.key,
+        "upstream.containerd.url": asked.containerd.url,
+        "upstream.containerd.key": asked.containerd.key,
+        **{f"upstream.mirrors[{name}]": asked.mirrors.get(name, f"https://{name}") for name in registries},
+    }
+    far = [key for key, url in urls.items() if not _is_on(url, config)]
+    if far:
+        yield (
+            f"machines of {config.provider} reach only the lab's LAN {config.network.subnet}, and these are "
+            f"elsewhere: {', '.join(far)}; name an HTTP proxy that this host reaches as upstream.proxy"
+        )
+
+
+def _is_on(url: str, config: Config) -> bool:
+    """Whether a URL's host is an address on the lab's LAN."""
+    try:
+        return ipaddress.IPv4Address(urlsplit(url).hostname or "") in config.network.subnet
+    except ValueError:
+        return False

@@ -28,7 +28,13 @@ from lab.bundle import archive
 from lab.bundle.builder import Builder
 from lab.netns import Namespace
 
-TOOLS = {"reprepro": "reprepro", "docker-registry": "docker-registry", "skopeo": "skopeo", "gpg": "gnupg"}
+TOOLS = {
+    "reprepro": "reprepro",
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
+    "tinyproxy": "tinyproxy-bin",
+    "gpg": "gnupg",
+}
 #: The components that packages and images are made of.
 COMPONENTS = (
     *("kubernetes", "containerd", "runc", "cni-plugins", "flannel"),
@@ -61,6 +67,13 @@ Type=notify
 Delegate=yes
 [Install]
 WantedBy=multi-user.target
+"""
+PROXY = """\
+Listen 127.0.0.1
+Port {port}
+Allow 127.0.0.1
+LogFile "{log}"
+LogLevel Connect
 """
 REGISTRY = """\
 version: 0.1
@@ -99,9 +112,9 @@ class StandIn:
         self.pack()
         self.push()
 
-    def upstream(self) -> dict[str, Any]:
+    def upstream(self, packages: str = f"http://{OPERATOR}:{PACKAGES_PORT}") -> dict[str, Any]:
         """The part `upstream` of a configuration that leads here."""
-        packages, images = f"http://{OPERATOR}:{PACKAGES_PORT}", f"http://{OPERATOR}:{IMAGES_PORT}"
+        images = f"http://{OPERATOR}:{IMAGES_PORT}"
         repository = {"url": packages, "key": f"{packages}/key.asc", "fingerprint": self.fingerprint}
         return {
             "kubernetes": {**repository, "suite": "kubernetes", "components": ["main"]},
@@ -220,7 +233,7 @@ class StandIn:
     def push(self) -> None:
         """Push every pinned image under its own name; notes their digests."""
         plugin = self.plugin_image()
-        with self.registry("127.0.0.1") as port:
+        with self.registry() as port:
             for what, image in pins.of(pins.known()[0]).images.items():
                 own = plugin if what == "flannel-cni-plugin" else self.built(f"images-{what}") / "image.tar"
                 place = image.name.partition("/")[2]
@@ -252,17 +265,34 @@ class StandIn:
         return scratch / "image.tar"
 
     @contextlib.contextmanager
-    def registry(self, address: str) -> Iterator[int]:
-        """The registry on this host, at a free port."""
-        with socket.socket() as sock:
-            sock.bind((address, 0))
-            port: int = sock.getsockname()[1]
-        with subprocess.Popen(self.registry_command(address, port), **self.quietly("registry")) as process:
+    def registry(self) -> Iterator[int]:
+        """The registry on this host's loopback."""
+        port = free_port()
+        with self.serving("registry", self.registry_command("127.0.0.1", port), port):
+            yield port
+
+    @contextlib.contextmanager
+    def proxied(self) -> Iterator[dict[str, Any]]:
+        """The packages on this host's loopback, behind a proxy there; yields the part `upstream` for them."""
+        port, proxy = free_port(), free_port()
+        file = self.folder / "tinyproxy.conf"
+        file.write_text(PROXY.format(port=proxy, log=self.folder / "tinyproxy.log"))
+        web = self.serving("web", [*self.web_command(port), "--bind=127.0.0.1"], port)
+        with web, self.serving("proxy", ["tinyproxy", "-d", "-c", str(file)], proxy):
+            there = self.upstream(f"http://127.0.0.1:{port}")
+            yield {**there, "proxy": f"http://127.0.0.1:{proxy}", "no_proxy": [OPERATOR]}
+
+    @contextlib.contextmanager
+    def serving(self, name: str, command: list[str], port: int) -> Iterator[None]:
+        with subprocess.Popen(command, **self.quietly(name)) as process:
             try:
-                wait_for_port(address, port)
-                yield port
+                wait_for_port(port)
+                yield
             finally:
                 process.terminate()
+
+    def web_command(self, port: int) -> list[str]:
+        return [sys.executable, "-m", "http.server", f"{port}", f"--directory={self.repository}"]
 
     def registry_command(self, address: str, port: int) -> list[str]:
         file = self.folder / f"registry-{port}.yaml"
@@ -273,7 +303,7 @@ class StandIn:
     def beside(self, lab: Lab) -> Iterator[None]:
         """Both servers on the operator's address of that lab, in all its namespaces while they live."""
         over = threading.Event()
-        web = [sys.executable, "-m", "http.server", str(PACKAGES_PORT), "--directory", str(self.repository)]
+        web, registry = self.web_command(PACKAGES_PORT), self.registry_command("", IMAGES_PORT)
         servers: list[subprocess.Popen[bytes]] = []
 
         def watch() -> None:
@@ -283,7 +313,7 @@ class StandIn:
                 if there is None or there == known:
                     continue
                 known = there
-                for name, command in (("web", web), ("registry", self.registry_command("", IMAGES_PORT))):
+                for name, command in (("web", web), ("registry", registry)):
                     # As one of the lab's own processes: they end with it.
                     servers.append(subprocess.Popen([*there.enter(), *command], **self.quietly(name)))
 
@@ -343,13 +373,20 @@ def spoiled(file: Path) -> Iterator[None]:
         file.write_bytes(whole)
 
 
-def wait_for_port(address: str, port: int, *, timeout: float = 10) -> None:
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, *, timeout: float = 10) -> None:
     end = time.monotonic() + timeout
     while True:
         try:
-            socket.create_connection((address, port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            assert time.monotonic() < end, f"nobody listened on {address}:{port} within {timeout} s"
+            assert time.monotonic() < end, f"nobody listened on port {port} within {timeout} s"
             time.sleep(0.05)
         else:
             return

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from harness import Lab, MakeLab, Result
 from raised import NODES, Raised, assert_changes_nothing_again, raise_lab
-from stand_in import COMPONENTS, IMAGES_PORT, OPERATOR, TOOLS, StandIn, spoiled, stand_in
+from stand_in import COMPONENTS, TOOLS, StandIn, spoiled, stand_in
 
 from lab import host, pins
 from lab.progress import Progress
@@ -25,7 +25,7 @@ from lab.sources import bundle
 
 MISSING = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
 PAUSE = pins.of(pins.known()[0]).images["pause"].name
-WITHOUT = "the podman provider needs root and podman, and the stand-in reprepro, docker-registry and skopeo"
+WITHOUT = f"it needs root, podman, and for the stand-in {', '.join(TOOLS)}"
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or (bool(MISSING or not shutil.which("podman")) and "CI" not in os.environ),
@@ -52,8 +52,10 @@ def lab(make_lab: MakeLab, there: StandIn) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def raised(lab: Lab, there: StandIn) -> Raised:
-    return raise_lab(lab, yaml.safe_dump(asked(there)))
+def raised(lab: Lab, there: StandIn) -> Iterator[Raised]:
+    """A lab that gets its packages through a proxy on this host, and its images from a mirror on its LAN."""
+    with there.proxied() as upstream:
+        yield raise_lab(lab, yaml.safe_dump(asked(there, **upstream)))
 
 
 def asked(there: StandIn, **upstream: Any) -> dict[str, Any]:
@@ -186,6 +188,13 @@ def test_pods_run_the_images_of_the_registries(raised: Raised, there: StandIn) -
         )
 
 
+@pytest.mark.usefixtures("raised")
+def test_packages_came_through_the_proxy(there: StandIn) -> None:
+    log = (there.folder / "tinyproxy.log").read_text()
+    assert "/key.asc" in log
+    assert log.count("/kubelet_") == len(NODES), log
+
+
 def test_the_operators_kubectl_is_that_of_the_package(raised: Raised) -> None:
     version = raised.lab.named("kubectl", "--", "version", "--output=json").assert_success().json()
     assert version["clientVersion"]["gitVersion"] == f"v{pins.known()[0]}"
@@ -204,6 +213,5 @@ def test_without_a_mirror_machines_that_reach_none_are_refused(lab: Lab) -> None
     result = lab.run(
         "up", "--config", "-", stdin="name: far\nprovider: podman\nsource: upstream\n"
     ).assert_exit(5)
-    assert "upstream.kubernetes.url: https://pkgs.k8s.io" in result.stderr
-    assert "upstream.mirrors[registry.k8s.io]" in result.stderr
-    assert f"http://{OPERATOR}:{IMAGES_PORT}" not in result.stderr
+    assert "reach only the lab's LAN 192.168.1.0/24" in result.stderr
+    assert "upstream.proxy" in result.stderr
