@@ -1,7 +1,7 @@
 """A way out of a lab: a port on its LAN that leads to an address which this host reaches.
 
-The other direction than `lab.forward`. The listening socket is made inside the lab's network namespace and
-handed to a process (`python -m lab.relay`) that connects from the host's network. That process is in the lab's
+The other direction than `lab.forward`. The listening socket is made in the lab's network namespace and
+handed to a process (`python -m lab.relay`) that connects from the host's network. That one is in the lab's
 PID namespace, so it ends with the lab.
 """
 
