@@ -48,6 +48,7 @@ COMPONENTS = (
 )
 OPERATOR = "192.168.1.1"
 PACKAGES_PORT, IMAGES_PORT = 8080, 5000
+REPLACING = ("Conflicts", "Replaces", "Provides")
 KUBELET_UNIT = """\
 [Unit]
 Description=kubelet: The Kubernetes Node Agent
@@ -84,12 +85,13 @@ http: {{addr: "{address}:{port}"}}
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package: its repository, version, what it depends on, and its files."""
+    """A Debian package: its repository, version, what it depends on, its files, and what it replaces."""
 
     repository: str
     version: str
     depends: str
     files: Mapping[str, Path | str] = field(default_factory=dict)
+    replaces: str = ""
 
 
 @dataclass
@@ -169,7 +171,9 @@ class StandIn:
             control.write_text(
                 f"Package: {name}\nVersion: {package.version}\nArchitecture: amd64\nSection: admin\n"
                 f"Priority: optional\nMaintainer: Stand-in <packages@stand-in.example>\n"
-                f"Depends: {package.depends}\nDescription: {name}, from the bundle\n"
+                f"Depends: {package.depends}\n"
+                + "".join(f"{how}: {package.replaces}\n" for how in REPLACING if package.replaces)
+                + f"Description: {name}, from the bundle\n"
             )
             if "/etc/containerd/config.toml" in package.files:
                 (tree / "DEBIAN/conffiles").write_text("/etc/containerd/config.toml\n")
@@ -227,6 +231,7 @@ class StandIn:
                     "/usr/lib/systemd/system/containerd.service": CONTAINERD_UNIT,
                     "/etc/containerd/config.toml": 'disabled_plugins = ["cri"]\n',
                 },
+                "containerd, runc",
             ),
         }
 
