@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.status import Status
 
@@ -139,6 +140,14 @@ def result(text: str) -> None:
 def result_json(value: object) -> None:
     """Print a result for a program, to stdout."""
     result(json.dumps(value, indent=2))
+
+
+def result_markdown(text: str) -> None:
+    """Print a Markdown text: rendered for a person at a terminal, as it is for a program."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(Markdown(text))
+    else:
+        result(text)
 
 
 def result_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -30,6 +30,7 @@ def application() -> typer.Typer:
         exec,  # noqa: A004 -- the verb's name
         kubeconfig,
         kubectl,
+        lesson,
         list_labs,
         proxy_mode,
         shell,
@@ -37,12 +38,12 @@ def application() -> typer.Typer:
         test,
         up,
         version,
+        workshop,
     )
 
     app = typer.Typer(
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -64,6 +65,10 @@ def application() -> typer.Typer:
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")
         app.add_typer(bundle.app, name="bundle", help="What the lab is made of, built from package mirrors.")
+    app.add_typer(workshop.app, name="workshop", help="Labs for a class: one a student, side by side.")
+    app.add_typer(
+        lesson.app, name="lesson", help="The course: a Service, from its ClusterIP to the rules on a node."
+    )
     app.add_typer(config.app, name="config", help="The configuration file.")
     return app
 

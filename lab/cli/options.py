@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lab.cli import completion
 from lab.config import DEFAULT_FILE, Config, load
 from lab.errors import InputError
 from lab.progress import Progress
@@ -23,16 +24,37 @@ class Output(StrEnum):
     JSON = "json"
 
 
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The lab's name (default: lab).")]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        envvar="KUBE_SERVICE_LAB_NAME",
+        help="The lab's name (default: lab).",
+        autocompletion=completion.labs,
+    ),
+]
 ConfigFile = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="YAML file, - for stdin (default: ./lab.yaml if there)."),
 ]
 ProviderOption = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="Where machines come from: uml or podman.")
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="Where machines come from: uml or podman.",
+        autocompletion=completion.providers,
+    ),
 ]
 ModeOption = Annotated[
-    str | None, typer.Option("--proxy-mode", metavar="MODE", help="iptables, ipvs or nftables.")
+    str | None,
+    typer.Option(
+        "--proxy-mode",
+        metavar="MODE",
+        help="iptables, ipvs or nftables.",
+        autocompletion=completion.proxy_modes,
+    ),
 ]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print the result.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show every task as a line.")]

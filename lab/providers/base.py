@@ -78,6 +78,10 @@ class Provider(ABC):
         """
         return {}
 
+    def memory_used(self) -> int | None:
+        """MiB of this host's memory that the lab holds; None where nobody can tell."""
+        return None
+
     @abstractmethod
     def evidence(self, into: Path) -> None:
         """Copy what the machines left outside themselves, such as consoles, into a folder."""

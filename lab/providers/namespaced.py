@@ -6,7 +6,7 @@ from abc import abstractmethod
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
-from lab import forward
+from lab import forward, memory
 from lab.errors import BringUpError
 from lab.netns import Namespace
 from lab.providers.base import Provider
@@ -32,6 +32,13 @@ class NamespacedProvider(Provider):
         if namespace:
             namespace.destroy()
         self._record.unlink(missing_ok=True)
+
+    def memory_used(self) -> int | None:
+        """What the processes of its namespaces hold, and those of the containers below them."""
+        namespace = Namespace.load(self._record)
+        if namespace is None:
+            return None
+        return memory.used([namespace.pid, *(process.pid for process in namespace.processes())])
 
     def status(self) -> dict[str, str]:
         """A node is `running` when its process is, `stopped` when only its disk is there."""
