@@ -11,7 +11,7 @@ APP = "kube-service-lab"
 
 
 def share(*parts: str) -> Path:
-    """A file or folder that ships with the project: `playbooks`, `bundle`, `tests/conformance`, `docs/workshop`.
+    """What ships with the project: `playbooks`, `bundle`, `tests/conformance`, `docs/workshop`.
 
     In a checkout it is the top-level folder of that name; in an installed wheel it is inside the package.
     """
