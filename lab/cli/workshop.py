@@ -39,7 +39,7 @@ def up(
     proxy_mode: options.ModeOption = None,
     memory: Annotated[
         int | None,
-        typer.Option("--memory", min=1024, help="MiB for each machine (default: 1280); beats the file."),
+        typer.Option("--memory", min=1024, help="MiB for each machine (default: 1152); beats the file."),
     ] = None,
     parallel: Annotated[
         int | None,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.errors import LabError
+from lab.errors import InputError, LabError
 from lab.lessons.course import Check, Lesson
 from lab.lessons.pattern import Bindings, Mismatch
 from lab.lessons.session import Session
-from lab.lessons.transcript import Block, Step
+from lab.lessons.transcript import Step
 
 COMMAND_TIMEOUT = 180.0  # the longest are the switches of proxy mode
 CHECK_TIMEOUT = 60.0
@@ -32,47 +32,42 @@ class Difference:
         return "\n".join([place, *(f"  {line}" for line in self.why)])
 
 
-def through(
-    lesson: Lesson, session: Session, typed: Callable[[str], None] = lambda _: None
-) -> Difference | None:
-    """Type every command of a lesson into a shell, up to the first whose output is not as shown.
+def through(lesson: Lesson, session: Session) -> list[Difference]:
+    """Type every command of a lesson into a shell, and compare every output.
 
     Args:
         lesson: whose placeholders stand for the same values from its first command to its last.
         session: the student's shell.
-        typed: is told each command before it runs.
 
     Returns:
-        The first difference, None where there is none.
+        Every command that did not do what is shown; those after it are typed all the same.
 
     Raises:
         WaitTimeout: a command did not end.
     """
     known = Bindings()
+    differences = []
     for block in lesson.blocks:
-        difference = _block(lesson, block, session, known, typed)
-        if difference is not None:
-            return difference
-    return None
+        for place, step in enumerate(block.steps):
+            must_fail = block.fails and place == len(block.steps) - 1
+            wrong = _step(step, session, known, must_fail=must_fail, again=block.again)
+            if wrong is not None:
+                differences.append(Difference(lesson, step, wrong.lines))
+    return differences
 
 
-def _block(
-    lesson: Lesson, block: Block, session: Session, known: Bindings, typed: Callable[[str], None]
-) -> Difference | None:
-    for place, step in enumerate(block.steps):
-        must_fail = block.fails and place == len(block.steps) - 1
-        deadline = time.monotonic() + (EFFECT_TIMEOUT if block.again else 0)
-        while True:
-            command = known.fill(step.command)
-            typed(command)
-            output, code = session.run(command, timeout=COMMAND_TIMEOUT)
-            wrong = known.compare(step.output, output) or _wrong_end(code, must_fail=must_fail)
-            if wrong is None or time.monotonic() >= deadline:
-                break
-            time.sleep(PAUSE)
-        if wrong is not None:
-            return Difference(lesson, step, wrong.lines)
-    return None
+def _step(step: Step, session: Session, known: Bindings, *, must_fail: bool, again: bool) -> Mismatch | None:
+    deadline = time.monotonic() + (EFFECT_TIMEOUT if again else 0)
+    try:
+        command = known.fill(step.command)
+    except InputError as unknown:  # the output that shows it was not as shown
+        return Mismatch((unknown.what,))
+    while True:
+        output, code = session.run(command, timeout=COMMAND_TIMEOUT)
+        wrong = known.compare(step.output, output) or _wrong_end(code, must_fail=must_fail)
+        if wrong is None or time.monotonic() >= deadline:
+            return wrong
+        time.sleep(PAUSE)
 
 
 def _wrong_end(code: int, *, must_fail: bool) -> Mismatch | None:

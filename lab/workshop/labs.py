@@ -14,8 +14,8 @@ from lab.errors import InputError, LabError
 from lab.state import LabState, read_json, write_json
 
 FOLDER = ".workshops"  # beside the labs; a lab's name has no dot
-MEMORY = 1280
-"""MiB for each machine of a workshop's lab: four labs of three machines are 15 GiB if each fills its own."""
+MEMORY = 1152
+"""MiB for each machine: four labs of three fit in 16 GB, even if each machine fills its own."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def student(make_lab: MakeLab) -> Iterator[Lab]:
     """A lab of a workshop's size, on the provider that has every mode."""
     lab = make_lab("les")
     lab.run("bundle", "build", "--provider", "uml", timeout=1200).assert_success()
-    raise_lab(lab, "provider: uml\nmachine: {memory: 1280}\n")
+    raise_lab(lab, "provider: uml\nmachine: {memory: 1152}\n")
     yield lab
     lab.named("down", timeout=180).assert_success()
 
@@ -41,8 +41,8 @@ def test_the_course_from_its_first_command_to_its_last(
                 before.assert_exit(1)
                 assert f"Lesson {lesson.number} is not there yet." in before.stdout, str(before)
 
-                difference = play.through(lesson, session)
-                assert difference is None, str(difference)
+                differences = play.through(lesson, session)
+                assert not differences, "\n".join(map(str, differences))
 
                 after = student.run("lesson", "check", "--name", student.name, str(lesson.number))
                 after.assert_success()

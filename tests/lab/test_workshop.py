@@ -57,13 +57,13 @@ def test_two_students(place: Lab) -> None:
     try:
         names = place.root / "names"
         names.write_text("Ana\nben\n")
-        settings = ("--provider", provider(), "--memory", "1280")
+        settings = ("--provider", provider(), "--memory", "1152")
         up = place.run("workshop", "up", "--students", str(names), *settings, timeout=600).assert_success()
         labs = {student: member(place, student) for student in STUDENTS}
         there = look(place)
         assert {one["ready"] for one in there.values()} == {"3/3"}, there
         assert {one["problem"] for one in there.values()} == {None}, there
-        assert all(100 < one["memory"] < 3 * 1280 for one in there.values()), there
+        assert all(100 < one["memory"] < 3 * 1152 for one in there.values()), there
 
         # The same addresses, ports and kubeconfigs of their own, and a page each that says them.
         assert not set(there["ana"]["ports"].values()) & set(there["ben"]["ports"].values()), there

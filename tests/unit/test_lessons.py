@@ -164,34 +164,36 @@ def a_lesson(tmp_path: Path, text: str, checks: str = "") -> course.Lesson:
     return lesson
 
 
-def play_through(tmp_path: Path, text: str) -> play.Difference | None:
+def play_through(tmp_path: Path, text: str) -> list[str]:
     with Session("lab", tmp_path) as session:
-        return play.through(a_lesson(tmp_path, text), session)
+        return [str(difference) for difference in play.through(a_lesson(tmp_path, text), session)]
 
 
 def test_a_lesson_that_is_as_shown(tmp_path: Path) -> None:
     text = f"# 1. One\n```console\n$ echo {POD}\n<pod-1>\n$ echo is <pod-1>\nis <pod-1>\n```\n"
-    assert play_through(tmp_path, text) is None
+    assert play_through(tmp_path, text) == []
 
 
 def test_a_lesson_that_is_not_as_shown(tmp_path: Path) -> None:
-    text = "# 1. One\n```console\n$ echo one\none\n$ echo two\nthree\n$ touch never\n```\n"
-    assert str(play_through(tmp_path, text)) == "one.md, line 5: $ echo two\n  - three\n  + two"
-    assert not (tmp_path / "never").exists()
+    text = "# 1. One\n```console\n$ echo one\none\n$ echo two\nis <pod-1>\n$ echo <pod-1>\n```\n"
+    assert play_through(tmp_path, text) == [
+        "one.md, line 5: $ echo two\n  - is <pod-1>\n  + two",
+        "one.md, line 7: $ echo <pod-1>\n  No output before this command shows <pod-1>.",
+    ]
 
 
 def test_a_command_must_end_as_its_block_says(tmp_path: Path) -> None:
     assert "it exited with 1" in str(play_through(tmp_path, "# 1. One\n```console\n$ false\n```\n"))
-    assert play_through(tmp_path, "# 1. One\n```console fails\n$ true\n$ false\n```\n") is None
+    assert play_through(tmp_path, "# 1. One\n```console fails\n$ true\n$ false\n```\n") == []
     assert "should have failed" in str(play_through(tmp_path, "# 1. One\n```console fails\n$ true\n```\n"))
 
 
 def test_an_effect_that_takes_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(play, "PAUSE", 0.05)
     counts = "echo x >> n; wc -l < n"
-    assert play_through(tmp_path, f"# 1. One\n```console again\n$ {counts}\n3\n```\n") is None
+    assert play_through(tmp_path, f"# 1. One\n```console again\n$ {counts}\n3\n```\n") == []
     monkeypatch.setattr(play, "EFFECT_TIMEOUT", 0.3)
-    assert play_through(tmp_path, f"# 1. One\n```console again\n$ {counts}\n2\n```\n") is not None
+    assert play_through(tmp_path, f"# 1. One\n```console again\n$ {counts}\n2\n```\n") != []
 
 
 def test_what_one_check_learns_holds_for_the_next(tmp_path: Path) -> None:
