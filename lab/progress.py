@@ -10,11 +10,13 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions
+from rich.markdown import CodeBlock, Markdown
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 
 def duration(seconds: float) -> str:
@@ -142,10 +144,23 @@ def result_json(value: object) -> None:
     result(json.dumps(value, indent=2))
 
 
+class _Code(CodeBlock):
+    """Commands and outputs as they are: a line that is broken could not be pasted."""
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> Iterator[Text]:
+        for line in str(self.text).rstrip().splitlines():
+            style = "bold cyan" if line.startswith(("$ ", "> ")) else "cyan"
+            yield Text(f"  {line}", style, no_wrap=True, overflow="ignore")
+
+
+class _Markdown(Markdown):
+    elements: ClassVar = {**Markdown.elements, "fence": _Code}
+
+
 def result_markdown(text: str) -> None:
     """Print a Markdown text: rendered for a person at a terminal, as it is for a program."""
     if sys.stdout.isatty():
-        Console(highlight=False).print(Markdown(text))
+        Console(highlight=False).print(_Markdown(text), crop=False)
     else:
         result(text)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep as pause
 
 from lab import shell
 from lab.progress import Progress, duration
@@ -73,7 +74,7 @@ def run(jobs: Sequence[Job], progress: Progress, *, parallel: int, cwd: Path) ->
             while waiting and len(running) < parallel:
                 job = waiting.pop(0)
                 running[job.student] = (job, _start(job, cwd), time.monotonic())
-            progress.activity(", ".join(" ".join(["lab", *job.words]) for job, _, _ in running.values()))
+                progress.activity(", ".join(f"lab {' '.join(job.words)}" for job, *_ in running.values()))
             for student, (job, process, begun) in list(running.items()):
                 code = process.poll()
                 seconds = time.monotonic() - begun
@@ -87,7 +88,7 @@ def run(jobs: Sequence[Job], progress: Progress, *, parallel: int, cwd: Path) ->
                     done[student] = Done(job, code, seconds)
                     word = "done" if code == 0 else f"failed: {done[student].why}"
                     progress.note(f"{student}: {word} ({duration(seconds)})")
-            time.sleep(0.2)
+            pause(0.2)
     finally:
         for _, process, _ in running.values():
             with contextlib.suppress(ProcessLookupError):

@@ -155,14 +155,13 @@ def test_a_job_that_does_not_end_is_ended(program: Path, monkeypatch: pytest.Mon
 def test_interrupted_all_that_run_are_ended(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (program / "body").write_text(f"echo $$ >> {program}/pids; exec sleep 60\n")
 
-    def interrupt(_text: str) -> None:
+    def interrupt(_seconds: float) -> None:
         if (program / "pids").exists():
             raise KeyboardInterrupt
 
-    progress = Progress(quiet=True)
-    monkeypatch.setattr(progress, "activity", interrupt)
+    monkeypatch.setattr(crew, "pause", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        crew.run(jobs(program, "a"), progress, parallel=1, cwd=program)
+        crew.run(jobs(program, "a"), QUIET, parallel=1, cwd=program)
     (pid,) = (program / "pids").read_text().split()
     assert not Path(f"/proc/{pid}").exists()
 
