@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,23 @@ def boot(lab: Lab) -> str:
     return f"{namespace.pid} {namespace.started}"
 
 
-def answers(lab: Lab) -> str:
-    """What mytest's Service says on a node of the lab: the pod's name tells one lab's from another's."""
-    script = "curl -sS -m 10 http://$0/"
+def answers(lab: Lab, *, timeout: float = 60) -> str:
+    """What mytest's Service says on a node of the lab: the pod's name tells one lab's from another's.
+
+    While another lab is raised the processors are busy, and readiness probes, which have a second, may time
+    out: a Service whose pods are all unready refuses, and is back seconds later.
+    """
     where = ("get", "service", "mytest-svc", "--output=jsonpath={.spec.clusterIP}")
     address = lab.named("kubectl", "--", *where).assert_success().stdout
-    return lab.named("exec", "node01", "--", "sh", "-c", script, address).assert_success().stdout
+    end = time.monotonic() + timeout
+    while True:
+        said = lab.named("exec", "node01", "--", "curl", "-sS", "-m", "5", f"http://{address}/")
+        if said.exit == 0:
+            return said.stdout
+        seen = lab.named("kubectl", "--", "get", "pods,endpointslices,events", "-A", "-o", "wide")
+        assert time.monotonic() < end, f"{said}\n{seen}"
+        print(said, seen, sep="\n")
+        time.sleep(2)
 
 
 @pytest.mark.timeout(900)
