@@ -18,7 +18,7 @@ from lab.errors import BringUpError, InputError, LabError
 from lab.nightly import report
 from lab.nightly.history import History
 from lab.nightly.matrix import PlannedLab
-from lab.nightly.results import FAILED, FILE, Cell, CellResult, NightResult, stamp, tests, too_old
+from lab.nightly.results import FAILED, FILE, Cell, CellResult, NightResult, cases, stamp, too_old
 from lab.progress import Progress
 from lab.providers.base import Provider
 from lab.state import LabState
@@ -171,7 +171,7 @@ class Night:
             )
         junit = Path(shutil.copy(verdict.junit, folder / verdict.junit.name))
         self.progress.note(f"{verdict.passed} passed, {verdict.failed} failed, {verdict.skipped} skipped")
-        found = tests(junit)
+        found = cases(junit)
         for test in found:
             if test.outcome == FAILED:
                 self.progress.note(f"failed: {test.behaviour} at {test.place}: {test.message}")

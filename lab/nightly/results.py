@@ -157,7 +157,7 @@ def too_old(night: str, *, before: str, days: int) -> bool:
     return begun(before) - begun(night) > timedelta(days=days)
 
 
-def tests(junit: Path) -> tuple[Case, ...]:
+def cases(junit: Path) -> tuple[Case, ...]:
     """Every test of a JUnit XML file (family xunit1, as `lab.suites` has it written)."""
     return tuple(_test(case) for case in ET.parse(junit).iter("testcase"))
 

@@ -1,0 +1,315 @@
+"""`lab nightly` on fakes: what is run, what a night leaves, that no lab stays. With a real pytest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakePlaybooks, FakeProvider, FakeSource
+
+from lab import paths, suites
+from lab.errors import BringUpError
+from lab.lock import hold
+from lab.nightly import matrix
+from lab.nightly.matrix import Matrix
+from lab.nightly.results import Cell
+from lab.state import LabState
+from lab.versions import known
+
+CONFTEST = """
+import pytest
+def pytest_addoption(parser):
+    parser.addoption("--lab")
+    parser.addoption("--n")
+"""
+TESTS = """
+import pathlib
+def test_answers():
+    assert not pathlib.Path({broken!r}).exists(), "nobody answered"
+"""
+NEWEST = known()[0]
+
+
+@dataclass
+class Nightly:
+    """`lab nightly` on one release, and what it left."""
+
+    run: Callable[..., Any]
+    output: Path
+    broken: Path
+
+    def __call__(self, *args: str) -> Any:
+        return self.run("nightly", "--output", str(self.output), "--kubernetes", NEWEST, *args)
+
+    @property
+    def nights(self) -> list[Path]:
+        return sorted(path for path in self.output.iterdir() if path.is_dir())
+
+
+@pytest.fixture
+def nightly(
+    lab: Callable[..., Any],
+    machines: type[FakeProvider],
+    source: FakeSource,
+    playbooks: FakePlaybooks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Nightly:
+    del machines, source, playbooks
+    folder, broken = tmp_path / "tests" / "conformance", tmp_path / "broken"
+    folder.mkdir(parents=True)
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "test_clusterip.py").write_text(TESTS.format(broken=str(broken)))
+    real = paths.share
+    monkeypatch.setattr(
+        paths, "share", lambda *parts: tmp_path.joinpath(*parts) if parts[0] == "tests" else real(*parts)
+    )
+    return Nightly(lab, tmp_path / "nights", broken)
+
+
+def test_a_night_leaves_results_and_no_lab(nightly: Nightly, machines: type[FakeProvider]) -> None:
+    said = nightly("--provider", "uml").assert_exit(0)
+
+    (night,) = nightly.nights
+    results = json.loads((night / "results.json").read_text())
+    assert [cell["cell"]["mode"] for cell in results["cells"]] == ["iptables", "ipvs", "nftables"]
+    assert sorted(str(path.relative_to(night)) for path in night.rglob("*.xml")) == [
+        f"uml-{NEWEST}/junit-{mode}.xml" for mode in ("iptables", "ipvs", "nftables")
+    ]
+    assert (night / "summary.md").is_file()
+    assert str(nightly.output / "index.html") in said.out
+    assert LabState.all() == []
+    assert machines.running == {}
+    assert list(paths.state().iterdir()) == [], "a lock is left"
+
+
+def test_a_test_that_fails_is_exit_code_1_and_told_the_next_night(nightly: Nightly) -> None:
+    nightly("--provider", "uml", "--proxy-mode", "ipvs").assert_exit(0)
+    nightly.broken.touch()
+
+    said = nightly("--provider", "uml", "--proxy-mode", "ipvs").assert_exit(1)
+
+    assert "failed: clusterip/answers at all: AssertionError: nobody answered" in said.err
+    first, second = nightly.nights
+    assert "This is the first night." in (first / "summary.md").read_text()
+    assert "### Newly failing\n- `clusterip/answers`: uml 1.37 ipvs" in (second / "summary.md").read_text()
+    assert list(second.rglob("evidence-ipvs.tar.gz"))
+
+
+def test_a_lab_that_does_not_come_up_is_exit_code_3_and_taken_down(
+    nightly: Nightly, playbooks: FakePlaybooks
+) -> None:
+    playbooks.error = BringUpError("kubeadm did not come to its end.")
+
+    said = nightly("--provider", "uml").assert_exit(3)
+
+    assert "kubeadm did not come to its end." in said.err
+    (night,) = nightly.nights
+    cells = json.loads((night / "results.json").read_text())["cells"]
+    assert [cell["error"].partition(":")[0].split(".")[0] for cell in cells] == [
+        "kubeadm did not come to its end",
+        "not reached",
+        "not reached",
+    ]
+    assert LabState.all() == []
+
+
+def test_interrupted_it_takes_the_lab_down_and_keeps_what_it_learned(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = suites.run, []
+
+    def run(*args: Any, **options: Any) -> suites.Verdict:
+        calls.append(options["mode"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(suites, "run", run)
+
+    nightly("--provider", "uml").assert_exit(130)
+
+    (night,) = nightly.nights
+    results = json.loads((night / "results.json").read_text())
+    assert (results["interrupted"], [cell["cell"]["mode"] for cell in results["cells"]]) == (
+        True,
+        ["iptables"],
+    )
+    assert "interrupted: not every cell" in (night / "summary.md").read_text()
+    assert LabState.all() == []
+
+
+def test_the_lab_of_a_killed_night_is_taken_down_first(nightly: Nightly) -> None:
+    LabState("elsewhere").new_run("nightly")  # killed when it had another name
+
+    said = nightly("--provider", "uml", "--proxy-mode", "ipvs").assert_exit(0)
+
+    assert "The night before was killed: taking its lab 'elsewhere' down first." in said.err
+    assert LabState.all() == []
+
+
+def test_a_lab_of_the_users_own_is_not_touched(nightly: Nightly) -> None:
+    LabState("nightly").new_run("up")
+
+    said = nightly("--provider", "uml").assert_exit(2)
+
+    assert "There is a lab 'nightly', and no night raised it; nothing was touched." in said.err
+    assert LabState("nightly").exists()
+    assert not nightly.output.exists()
+
+
+def test_a_second_night_at_once_is_refused_and_told_who_runs(nightly: Nightly) -> None:
+    def busy(holder: str) -> BringUpError:
+        return BringUpError(holder)
+
+    with hold(paths.state() / ".nightly", verb="lab nightly", busy=busy):
+        said = nightly("--provider", "uml").assert_exit(3)
+
+    assert "Another night is being run." in said.err
+    assert "lab nightly (process " in said.err
+    assert not nightly.output.exists()
+
+
+def test_a_lock_is_free_when_its_holder_was_killed(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    script = (
+        "import pathlib, time\nfrom lab.lock import hold\n"
+        f"with hold(pathlib.Path({str(file)!r}), verb='first', busy=RuntimeError):\n"
+        "    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(BringUpError, match=rf"first \(process {holder.pid}\)"),
+            hold(file, verb="second", busy=BringUpError),
+        ):
+            pass
+        holder.kill()
+        holder.wait(10)
+    with hold(file, verb="third", busy=BringUpError):
+        assert file.read_text().startswith("third")
+    assert not file.exists()
+
+
+def test_the_lab_is_prepared_before_its_first_suites(nightly: Nightly) -> None:
+    break_it = f'test -f "$KUBECONFIG" && test "$LAB_NAME" = nightly && touch {nightly.broken}'
+
+    nightly("--provider", "uml", "--proxy-mode", "ipvs", "--prepare", break_it).assert_exit(1)
+    nightly.broken.unlink()
+    said = nightly("--provider", "uml", "--proxy-mode", "ipvs", "--prepare", "echo no such thing; exit 4")
+
+    said.assert_exit(3)
+    assert "no such thing" in said.err
+
+
+def test_results_and_history_are_kept_for_so_many_days(nightly: Nightly) -> None:
+    old = nightly.output / "2020-01-01T013000Z"
+    old.mkdir(parents=True)
+    (old / "results.json").write_text("{}")
+    (nightly.output / "something-else").mkdir()
+
+    nightly("--provider", "uml", "--proxy-mode", "ipvs", "--keep-history", "7").assert_exit(0)
+
+    assert not old.exists()
+    assert (nightly.output / "something-else").exists()
+
+
+def test_the_results_of_a_cis_jobs_become_one_night(nightly: Nightly, tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    for mode, code in (("iptables", 0), ("nftables", 1)):
+        nightly.output = jobs / mode
+        nightly("--provider", "uml", "--proxy-mode", mode).assert_exit(code)
+        nightly.broken.touch()
+    whole = tmp_path / "whole"
+
+    nightly.run("nightly", "--from", str(jobs), "--output", str(whole)).assert_exit(1)
+
+    (night,) = (path for path in whole.iterdir() if path.is_dir())
+    assert {path.name for path in night.glob(f"uml-{NEWEST}/*.xml")} == {
+        "junit-iptables.xml",
+        "junit-nftables.xml",
+    }
+    assert (
+        "| ✓ 1 passed, 0 failed, 0 skipped | ✗ 0 passed, 1 failed, 0 skipped |"
+        in (night / "summary.md").read_text()
+    )
+    nothing = nightly.run("nightly", "--from", str(tmp_path / "work"), "--output", str(whole)).assert_exit(2)
+    assert "There are no results to collect." in nothing.err
+
+
+def test_pytest_arguments_that_match_nothing_raise_no_lab(nightly: Nightly) -> None:
+    said = nightly("--provider", "uml", "-k", "nothing_like_it").assert_exit(2)
+
+    assert "No test would be run" in said.err
+    assert not nightly.output.exists()
+
+
+def test_what_this_host_cannot_serve_is_refused_when_named_and_left_out_when_not(
+    nightly: Nightly, machines: type[FakeProvider]
+) -> None:
+    machines.wrong = ["no user namespaces"]
+
+    said = nightly("--provider", "uml").assert_exit(5)
+
+    assert f"uml, Kubernetes {NEWEST}: provider uml: no user namespaces" in said.err
+    assert nightly("--list").assert_exit(5).err.count("no user namespaces") == 4, (
+        "told of both, left out and why"
+    )
+
+
+def test_list_shows_the_matrix_and_runs_nothing(nightly: Nightly) -> None:
+    said = nightly("--list", "--proxy-mode", "ipvs", "--proxy-mode", "nftables").assert_exit(0)
+
+    assert said.out.splitlines()[1:] == [
+        f"uml        {NEWEST}       ipvs nftables",
+        f"podman     {NEWEST}       ipvs nftables",
+    ]
+    assert not nightly.output.exists()
+
+
+def test_flags_beat_the_file_axis_by_axis(tmp_path: Path) -> None:
+    file = tmp_path / "matrix.yaml"
+    file.write_text('{providers: [uml], kubernetes: ["1.36"], modes: [ipvs], exclude: [{mode: ipvs}]}')
+
+    loaded = matrix.load(file, providers=["podman"], kubernetes=[], modes=[])
+
+    assert loaded == Matrix(
+        providers=("podman",), kubernetes=("1.36",), modes=("ipvs",), exclude=({"mode": "ipvs"},)
+    )
+
+
+def test_every_fault_of_a_matrix_is_told_at_once(nightly: Nightly, tmp_path: Path) -> None:
+    file = tmp_path / "matrix.yaml"
+    file.write_text("{modes: [ipv], exclude: [{node: node01}]}")
+
+    said = nightly("--matrix", str(file), "--provider", "kvm").assert_exit(2)
+
+    for fault in ("providers: kvm is not known", "did you mean ipvs?", "exclude[0].node is no axis"):
+        assert fault in said.err
+
+
+@pytest.mark.parametrize(
+    ("exclude", "out"),
+    [
+        ({"provider": "podman"}, True),
+        ({"kubernetes": "1.36"}, True),
+        ({"kubernetes": "1.36.3", "mode": "ipvs"}, True),
+        ({"kubernetes": "1.37", "mode": "ipvs"}, False),
+        ({"mode": "iptables"}, False),
+    ],
+)
+def test_exclude_describes_cells_by_all_its_keys(exclude: dict[str, str], out: bool) -> None:
+    assert Matrix(exclude=(exclude,)).leaves_out(Cell("podman", "1.36.3", "ipvs")) is out
+
+
+@pytest.mark.parametrize("minor", matrix.minors())
+def test_a_minor_means_its_release(minor: str) -> None:
+    assert matrix.release(minor) in known()
+    assert matrix.release(minor).startswith(f"{minor}.")
