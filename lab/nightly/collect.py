@@ -32,9 +32,8 @@ def collect(folders: Sequence[Path], night: Night) -> NightResult:
         for result, folder in sorted(nights, key=lambda one: one[0].stamp):
             cells |= {one.cell: one for one in result.cells}
             night.result.host |= result.host
-            night.result.interrupted |= result.interrupted
             for inside in filter(Path.is_dir, folder.iterdir()):
                 shutil.copytree(inside, night.folder / inside.name, dirs_exist_ok=True)
         night.result.cells = sorted(cells.values(), key=lambda one: one.cell)
-        tell()
+        tell(any(result.interrupted for result, _ in nights))
     return night.result

@@ -70,12 +70,12 @@ class Night:
                     where = f"{planned.config.provider}, Kubernetes {planned.config.kubernetes.version}"
                     with self.progress.step(f"Lab {number} of {len(labs)}: {where}"):
                         self._lab(planned, state)
-                    tell()
+                    tell(number < len(labs))
         return self.result
 
     @contextlib.contextmanager
-    def recording(self) -> Iterator[Callable[[], None]]:
-        """Open this night's folder; what is yielded writes all there is so far, and so does the end.
+    def recording(self) -> Iterator[Callable[[bool], None]]:
+        """Open this night's folder; what is yielded writes all there is so far, told whether that is not all.
 
         Raises:
             InputError: the history cannot be read.
@@ -87,8 +87,9 @@ class Night:
         self.folder.mkdir(parents=True)
         self.result.host = {"kernel": platform.release(), "processors": str(len(os.sched_getaffinity(0)))}
 
-        def tell() -> None:
+        def tell(interrupted: bool) -> None:
             """This night's own files, the history, and the page."""
+            self.result.interrupted = interrupted
             self.result.write(self.folder)
             history.put(self.result)
             history.forget(before=self.result.stamp, days=self.keep)
@@ -96,11 +97,11 @@ class Night:
             forget(self.output, before=self.result.stamp, days=self.keep)
             report.write(self.output, self.result, history)
 
+        self.result.write(self.folder)  # killed from now on, it is a night that was interrupted
         try:
             yield tell
         except BaseException:
-            self.result.interrupted = True
-            tell()
+            tell(True)
             raise
 
     def _lab(self, planned: PlannedLab, state: LabState) -> None:

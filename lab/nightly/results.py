@@ -91,7 +91,7 @@ class NightResult:
     stamp: str
     cells: list[CellResult] = field(default_factory=list)
     host: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
+    interrupted: bool = True
 
     @property
     def exit(self) -> Exit:

@@ -31,7 +31,7 @@ def history(folder: Path, nights: Mapping[str, list[CellResult]]) -> History:
     """The history of nights, by the day of November on which each began."""
     made = History.read(folder)
     for day, cells in nights.items():
-        made.put(NightResult(name(day), cells))
+        made.put(NightResult(name(day), cells, interrupted=False))
     return made
 
 

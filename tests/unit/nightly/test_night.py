@@ -1,4 +1,4 @@
-"""`lab nightly` on fakes: what is run, what a night leaves, that no lab stays. With a real pytest."""
+"""`lab nightly` on fakes, the suites too: what is run, what a night leaves, and that no lab stays."""
 
 from __future__ import annotations
 
@@ -22,17 +22,10 @@ from lab.nightly.results import Cell
 from lab.state import LabState
 from lab.versions import known
 
-CONFTEST = """
-import pytest
-def pytest_addoption(parser):
-    parser.addoption("--lab")
-    parser.addoption("--n")
-"""
-TESTS = """
-import pathlib
-def test_answers():
-    assert not pathlib.Path({broken!r}).exists(), "nobody answered"
-"""
+JUNIT = """<testsuite tests="1" failures="{failures}">
+<testcase classname="tests.conformance.test_clusterip" name="test_answers" time="1">{failure}</testcase>
+</testsuite>"""
+FAILURE = '<failure message="AssertionError: nobody answered"/>'
 NEWEST = known()[0]
 
 
@@ -62,14 +55,17 @@ def nightly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Nightly:
     del machines, source, playbooks
-    folder, broken = tmp_path / "tests" / "conformance", tmp_path / "broken"
-    folder.mkdir(parents=True)
-    (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_clusterip.py").write_text(TESTS.format(broken=str(broken)))
-    real = paths.share
-    monkeypatch.setattr(
-        paths, "share", lambda *parts: tmp_path.joinpath(*parts) if parts[0] == "tests" else real(*parts)
-    )
+    broken = tmp_path / "broken"
+
+    def run(_state: object, _provider: object, *, mode: str, folder: Path, **_: object) -> suites.Verdict:
+        junit = folder / f"junit-{mode}.xml"
+        junit.write_text(
+            JUNIT.format(failures=int(broken.exists()), failure=FAILURE if broken.exists() else "")
+        )
+        return suites.read(junit, mode=mode, seconds=1.0)
+
+    monkeypatch.setattr(suites, "run", run)
+    monkeypatch.setattr(suites, "check", lambda _name, _args: None)
     return Nightly(lab, tmp_path / "nights", broken)
 
 
@@ -242,13 +238,6 @@ def test_the_results_of_a_cis_jobs_become_one_night(nightly: Nightly, tmp_path: 
     )
     nothing = nightly.run("nightly", "--from", str(tmp_path / "work"), "--output", str(whole)).assert_exit(2)
     assert "There are no results to collect." in nothing.err
-
-
-def test_pytest_arguments_that_match_nothing_raise_no_lab(nightly: Nightly) -> None:
-    said = nightly("--provider", "uml", "-k", "nothing_like_it").assert_exit(2)
-
-    assert "No test would be run" in said.err
-    assert not nightly.output.exists()
 
 
 def test_what_this_host_cannot_serve_is_refused_when_named_and_left_out_when_not(

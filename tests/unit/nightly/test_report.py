@@ -41,7 +41,7 @@ def write(folder: Path, nights: dict[str, list[CellResult]]) -> tuple[str, str]:
     made = history(folder, nights)
     last = max(nights)
     (folder / name(last)).mkdir()
-    report.write(folder, NightResult(name(last), nights[last], {"kernel": "6.1.0"}), made)
+    report.write(folder, NightResult(name(last), nights[last], {"kernel": "6.1.0"}, interrupted=False), made)
     return (folder / "index.html").read_text(), (folder / name(last) / "summary.md").read_text()
 
 
