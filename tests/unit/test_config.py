@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lab import config_file
 from lab.config import LABEL_RULE, Config, check_name, from_values, load, schema
 from lab.errors import Exit, InputError
+from lab.versions import known
 
 MODE_FAULT = (
     "  - proxy.mode: 'nftable' is not known; did you mean nftables? (there are: iptables, ipvs, nftables)"
@@ -103,6 +104,8 @@ def test_nodes_follow_the_subnet_when_only_that_is_said() -> None:
 
 
 def test_all_faults_are_reported_at_once(write: Write) -> None:
+    releases = ", ".join(known())
+    (near,) = (release for release in known() if release.startswith("1.36."))
     path = write("""
 nam: x
 provider: umll
@@ -137,7 +140,8 @@ forward: {api: 70000, node_ports: {30000: 8080, 30001: 8080, 99: auto}}
         "  - nodes[3].address: 192.168.1.255 is the broadcast address of 192.168.1.0/24",
         "  - nodes[3].name: n is already that of nodes[2]",
         "  - forward.node_ports[30001]: 127.0.0.1:8080 is already that of forward.node_ports[30000]",
-        "  - kubernetes.version: 1.36.0 is not one the source has; did you mean 1.37.2? (there are: 1.37.2)",
+        "  - kubernetes.version: 1.36.0 is not one the source has; "
+        f"did you mean {near}? (there are: {releases})",
         "To mend it: lab config schema describes every key; lab config init writes a file to start from",
     ]
 
