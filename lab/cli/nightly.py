@@ -11,6 +11,7 @@ from lab import paths
 from lab.cli import options
 from lab.config import load
 from lab.errors import Exit
+from lab.nightly.results import NightResult
 from lab.progress import duration, result, result_table
 
 
@@ -105,6 +106,14 @@ def command(
             )
             return
         came_to = night.run(labs)
+    if not quiet or came_to.exit:
+        tell(came_to, night.folder)
+    if came_to.exit != Exit.DONE:
+        raise typer.Exit(int(came_to.exit))
+
+
+def tell(came_to: NightResult, folder: Path) -> None:
+    """Every cell as a line, and where the rest is."""
     result_table(
         ("provider", "kubernetes", "mode", "passed", "failed", "skipped", "time", "error"),
         [
@@ -117,6 +126,4 @@ def command(
             for cell in came_to.cells
         ],
     )
-    result(f"\nresults: {night.folder}\npage: {night.output / 'index.html'}")
-    if came_to.exit != Exit.DONE:
-        raise typer.Exit(int(came_to.exit))
+    result(f"\nresults: {folder}\npage: {folder.parent / 'index.html'}")

@@ -85,6 +85,15 @@ def test_a_night_leaves_results_and_no_lab(nightly: Nightly, machines: type[Fake
     assert list(paths.state().iterdir()) == [], "a lock is left"
 
 
+def test_quiet_says_nothing_of_a_night_that_was_well(nightly: Nightly) -> None:
+    one = ("--provider", "uml", "--proxy-mode", "ipvs", "--quiet")
+    said = nightly(*one).assert_exit(0)
+    assert (said.out, said.err) == ("", "")
+    nightly.broken.touch()
+
+    assert "page: " in nightly(*one).assert_exit(1).out
+
+
 def test_a_test_that_fails_is_exit_code_1_and_told_the_next_night(nightly: Nightly) -> None:
     nightly("--provider", "uml", "--proxy-mode", "ipvs").assert_exit(0)
     nightly.broken.touch()
