@@ -96,10 +96,7 @@ class NightResult:
     @property
     def exit(self) -> Exit:
         """A lab that could not be tested says more than a test that failed, and that more than success."""
-        codes = {cell.exit for cell in self.cells}
-        # BRING_UP_FAILED comes first of those that say that something could not be tested.
-        broken = codes - {Exit.DONE, Exit.TEST_FAILED}
-        return min(broken) if broken else max(codes, default=Exit.DONE)
+        return max((cell.exit for cell in self.cells), default=Exit.DONE)
 
     def write(self, folder: Path) -> None:
         """Write `results.json`, whole or not at all."""

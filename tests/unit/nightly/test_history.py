@@ -54,6 +54,14 @@ def test_a_lab_that_was_away_for_a_night_is_held_against_the_night_before(tmp_pa
     assert told(tmp_path, nights) == [("failing", ONE, ["iptables"]), ("mended", LAB, ["iptables"])]
 
 
+def test_what_failed_before_such_a_night_fails_on(tmp_path: Path) -> None:
+    made = history(tmp_path, {"20": [BAD], "21": [BAD], "22": [broken()], "23": [BAD]})
+
+    still = [change for change in changes(made, name("23")) if change.behaviour == ONE]
+
+    assert [(change.kind, change.since) for change in still] == [("still", name("20"))]
+
+
 def test_a_cell_that_was_not_run_is_held_against_its_own_last_night(tmp_path: Path) -> None:
     nights = {"21": [GOOD], "22": [cell(NFTABLES, answers=PASSED)], "23": [BAD]}
 
