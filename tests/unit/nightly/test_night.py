@@ -249,17 +249,25 @@ def test_the_results_of_a_cis_jobs_become_one_night(nightly: Nightly, tmp_path: 
     assert "There are no results to collect." in nothing.err
 
 
-def test_what_this_host_cannot_serve_is_refused_when_named_and_left_out_when_not(
-    nightly: Nightly, machines: type[FakeProvider]
-) -> None:
+def test_a_host_that_can_serve_nothing_says_why(nightly: Nightly, machines: type[FakeProvider]) -> None:
     machines.wrong = ["no user namespaces"]
 
     said = nightly("--provider", "uml").assert_exit(5)
 
     assert f"uml, Kubernetes {NEWEST}: provider uml: no user namespaces" in said.err
-    assert nightly("--list").assert_exit(5).err.count("no user namespaces") == 4, (
-        "told of both, left out and why"
-    )
+    assert "podman, Kubernetes" in nightly("--list").assert_exit(5).err
+
+
+def test_a_provider_that_cannot_be_served_is_left_out_or_refused_if_named(
+    nightly: Nightly, machines: type[FakeProvider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "faults", lambda self: ["no root"] * (self.config.provider == "podman"))
+
+    said = nightly("--list").assert_exit(0)
+
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["uml"]
+    assert f"cannot serve it: podman, Kubernetes {NEWEST}: provider podman: no root" in said.err
+    nightly("--list", "--provider", "podman", "--provider", "uml").assert_exit(5)
 
 
 def test_list_shows_the_matrix_and_runs_nothing(nightly: Nightly) -> None:
