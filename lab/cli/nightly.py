@@ -98,14 +98,14 @@ def command(
         wanted = matrix.load(matrix_file, **axes)
         base = load(options.path_of(config_file), {"name": name})
         suites.check(name, night.args)
-        labs = matrix.plan(wanted, base, progress, install_missing=install_missing and not only_list)
         if only_list:
+            labs = matrix.plan(wanted, base, progress)
             result_table(
                 ("provider", "kubernetes", "modes"),
                 [[lab.config.provider, lab.config.kubernetes.version, " ".join(lab.modes)] for lab in labs],
             )
             return
-        came_to = night.run(labs)
+        came_to = night.run(lambda: matrix.plan(wanted, base, progress, install_missing=install_missing))
     if not quiet or came_to.exit:
         tell(came_to, night.folder)
     if came_to.exit != Exit.DONE:

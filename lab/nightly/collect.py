@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import InputError
+from lab.nightly.guard import alone
 from lab.nightly.night import Night
 from lab.nightly.results import FILE, Cell, CellResult, NightResult
 
@@ -17,6 +18,7 @@ def collect(folders: Sequence[Path], night: Night) -> NightResult:
     Of a cell that was run twice the later one counts.
 
     Raises:
+        BringUpError: a night is being run.
         InputError: there are no results in a folder, or they cannot be read.
     """
     files = {folder: sorted(folder.rglob(FILE)) for folder in folders}
@@ -28,7 +30,7 @@ def collect(folders: Sequence[Path], night: Night) -> NightResult:
         )
     nights = [(NightResult.read(file), file.parent) for found in files.values() for file in found]
     cells: dict[Cell, CellResult] = {}
-    with night.recording() as tell:
+    with alone(), night.recording() as tell:
         for result, folder in sorted(nights, key=lambda one: one[0].stamp):
             cells |= {one.cell: one for one in result.cells}
             night.result.host |= result.host

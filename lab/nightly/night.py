@@ -12,19 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import bring_up, evidence, leftovers, lock, paths, providers, shell, suites, switch, take_down
+from lab import bring_up, evidence, leftovers, providers, shell, suites, switch, take_down
 from lab.config import Config
-from lab.errors import BringUpError, InputError, LabError
+from lab.errors import LabError
 from lab.nightly import report
+from lab.nightly.guard import alone, mark, take_leftovers_down
 from lab.nightly.history import History
 from lab.nightly.matrix import PlannedLab
 from lab.nightly.results import FAILED, FILE, Cell, CellResult, NightResult, cases, stamp, too_old
 from lab.progress import Progress
 from lab.providers.base import Provider
 from lab.state import LabState
-
-#: The run that marks a lab as one that a night raised: only such a lab is taken down unasked.
-VERB = "nightly"
 
 
 @dataclass
@@ -54,8 +52,11 @@ class Night:
         """This night's own folder."""
         return self.output / self.result.stamp
 
-    def run(self, labs: Sequence[PlannedLab]) -> NightResult:
+    def run(self, plan: Callable[[], Sequence[PlannedLab]]) -> NightResult:
         """Run the whole night, and tell it; what there is so far is kept after each lab.
+
+        Args:
+            plan: says what is run, once nothing of another night is in the way.
 
         Raises:
             BringUpError: another night is being run, or a lab cannot be taken down.
@@ -65,6 +66,7 @@ class Night:
         state = LabState(self.name)
         with alone() as killed:
             take_leftovers_down(state, self.progress, killed=killed)
+            labs = plan()
             with self.recording() as tell:
                 for number, planned in enumerate(labs, start=1):
                     where = f"{planned.config.provider}, Kubernetes {planned.config.kubernetes.version}"
@@ -105,7 +107,7 @@ class Night:
             raise
 
     def _lab(self, planned: PlannedLab, state: LabState) -> None:
-        state.new_run(VERB)
+        mark(state)
         try:
             self._modes(planned, state)
         finally:
@@ -191,53 +193,6 @@ class Night:
 def _sockets(folder: str, names: list[str]) -> set[str]:
     """What is no file of a run and cannot be copied."""
     return {name for name in names if not (p := Path(folder, name)).is_file() and not p.is_dir()}
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[bool]:
-    """Hold the right to run a night: one at a time for each user, since two would share the processors.
-
-    Yields:
-        Whether the night before was killed: its lock's file is still there.
-
-    Raises:
-        BringUpError: another night is being run.
-    """
-
-    def busy(holder: str) -> BringUpError:
-        return BringUpError(
-            "Another night is being run.",
-            details=[f"{holder} runs it"],
-            fix="wait until it has ended, or interrupt it with Ctrl-C or SIGTERM: it takes its lab down",
-        )
-
-    file = paths.state() / ".nightly"
-    killed = file.exists()
-    with lock.hold(file, verb="lab nightly", busy=busy):
-        yield killed
-
-
-def take_leftovers_down(state: LabState, progress: Progress, *, killed: bool) -> None:
-    """Take down the labs that killed nights left, whatever their names.
-
-    Args:
-        state: the lab this night is going to raise.
-        progress: is told.
-        killed: whether the night before was killed: it may have lost its mark while it removed its lab.
-
-    Raises:
-        InputError: there is a lab of that name, and no night raised it.
-    """
-    for lab in LabState.all():
-        marked = any(lab.runs_dir.glob(f"*-{VERB}*"))
-        if marked or (killed and lab == state):
-            progress.note(f"The night before was killed: taking its lab {lab.name!r} down first.")
-            take_down.down(lab, progress)
-        elif lab == state:
-            raise InputError(
-                f"There is a lab {lab.name!r}, and no night raised it; nothing was touched.",
-                fix=f"lab down --name {lab.name}, or lab nightly --name ANOTHER",
-            )
 
 
 def forget(output: Path, *, before: str, days: int) -> None:
