@@ -70,9 +70,7 @@ def config() -> str:
     """docs/reference/config.md."""
     defaults = yaml.safe_dump(Config().model_dump(mode="json"), sort_keys=False, default_flow_style=None)
     releases = ", ".join(f"`{release}`" for release in known())
-    return CONFIG.format(
-        table="\n".join(_sections(Config, "")) + "\n", defaults=defaults, releases=releases
-    )
+    return CONFIG.format(table="\n".join(_sections(Config, "")) + "\n", defaults=defaults, releases=releases)
 
 
 def cli() -> str:
