@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from harness import Lab, MakeLab, Result, can, wait_until_gone
 
-# node01 alone loses the way from mytest-svc to its pods. kube-proxy writes a Service's own chain again only when
-# that Service changes, or after an hour.
+# node01 alone loses the way from mytest-svc to its pods. kube-proxy writes the chain of a Service again only
+# when that Service changes, or after an hour.
 FAULT = (
     'lab exec --name "$LAB_NAME" node01 -- sh -c '
     "\"iptables-save -t nat | grep -v 'mytest-svc -> ' | iptables-restore -T nat\""
