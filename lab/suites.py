@@ -68,12 +68,9 @@ def run(
     """
     junit = folder / f"junit-{mode}.xml"
     suites = paths.share("tests", "conformance")
-    words = [_located(arg, suites) for arg in args]
-    named = [word for word in words if Path(word.partition("::")[0]).is_file()]
-    whole = [] if named else [str(suites)]  # tests named by the user replace the whole
     # xunit1: the family of JUnit XML that has properties for each test.
     reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
-    pytest = [sys.executable, "-m", "pytest", "--lab", state.name, *reports, *words, *whole]
+    pytest = _pytest(state.name, args, *reports)
     begun = time.monotonic()
     process = subprocess.Popen(
         # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
@@ -100,6 +97,30 @@ def run(
     if code not in (PASSED, FAILED) or not junit.is_file():
         raise LabError(f"pytest broke: exit code {code}.", details=[shlex.join(pytest)])
     return read(junit, mode=mode, seconds=time.monotonic() - begun)
+
+
+def check(name: str, args: Sequence[str]) -> None:
+    """See that pytest understands the arguments and that something matches them, without any lab.
+
+    Raises:
+        InputError: it does not, or nothing matches; with what pytest says.
+    """
+    argv = _pytest(name, args, "--collect-only", "--quiet")
+    said = shell.run(argv, timeout=120, check=False, cwd=paths.share("tests", "conformance").parent.parent)
+    if not said.ok:
+        raise InputError(
+            "No test would be run: pytest does not understand the arguments, or none matches them.",
+            details=shell.tail(said.stderr or said.stdout, 5),
+        )
+
+
+def _pytest(lab: str, args: Sequence[str], *options: str) -> list[str]:
+    """The command that runs the suites; tests named by the user replace the whole."""
+    suites = paths.share("tests", "conformance")
+    words = [_located(arg, suites) for arg in args]
+    named = [word for word in words if Path(word.partition("::")[0]).is_file()]
+    whole = [] if named else [str(suites)]
+    return [sys.executable, "-m", "pytest", "--lab", lab, *options, *words, *whole]
 
 
 def read(junit: Path, *, mode: str, seconds: float) -> Verdict:

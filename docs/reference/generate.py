@@ -19,6 +19,7 @@ from typer.cli import get_docs_for_click
 from lab.cli import application
 from lab.config import Config
 from lab.errors import Exit
+from lab.versions import known
 
 HERE = Path(__file__).parent
 
@@ -40,7 +41,7 @@ at once, with exit code 2, before anything is touched. `lab config schema` print
 
 A configuration is checked as a whole, too: the three networks must not overlap, every node's address must be
 on the lab's LAN and be nobody else's, the pod network must have a /24 for each node, and the version must be
-one that the source can give.
+one that the source can give: {releases}.
 """
 
 CLI = """\
@@ -68,7 +69,8 @@ EXITS = {
 def config() -> str:
     """docs/reference/config.md."""
     defaults = yaml.safe_dump(Config().model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-    return CONFIG.format(table="\n".join(_sections(Config, "")) + "\n", defaults=defaults)
+    releases = ", ".join(f"`{release}`" for release in known())
+    return CONFIG.format(table="\n".join(_sections(Config, "")) + "\n", defaults=defaults, releases=releases)
 
 
 def cli() -> str:

@@ -32,6 +32,7 @@ def application() -> typer.Typer:
         kubectl,
         lesson,
         list_labs,
+        nightly,
         proxy_mode,
         shell,
         status,
@@ -61,6 +62,7 @@ def application() -> typer.Typer:
     app.command("kubeconfig")(kubeconfig.command)
     app.command("proxy-mode")(proxy_mode.command)
     app.command("test", context_settings=theirs)(test.command)
+    app.command("nightly", context_settings=theirs)(nightly.command)
     app.command("evidence")(evidence.command)
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")

@@ -80,6 +80,16 @@ def test_nothing_to_run_is_bad_input(run: Run, args: tuple[str, ...]) -> None:
         run(*args)
 
 
+@pytest.mark.parametrize("args", [("-k", "nothing_like_it"), ("--no-such-option",), ("test_gone.py",)])
+def test_arguments_are_checked_without_a_lab(run: Run, args: tuple[str, ...]) -> None:
+    del run
+    with pytest.raises(InputError, match="No test would be run") as caught:
+        suites.check("lab", args)
+
+    assert caught.value.details, "what pytest says"
+    suites.check("lab", ["test_it.py", "-k", "right"])
+
+
 def test_suites_that_do_not_end_are_ended(run: Run, tmp_path: Path) -> None:
     with pytest.raises(WaitTimeout):
         run("-k", "slow", timeout=3)
