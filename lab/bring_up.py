@@ -77,12 +77,13 @@ def open_the_lab(run: BringUp) -> None:
         run.provider.down()
         run.state.start_over()
     run.state.write_config(run.config)
+    write_json(run.state.told_file, run.vars())
     kubeconfig.fetched(run.state).mkdir(mode=0o700, exist_ok=True)
     run.folder = run.state.new_run("up")
 
 
 def start_the_machines(run: BringUp) -> None:
-    """Three machines that answer by ssh."""
+    """Machines that answer by ssh."""
     if run.provider.up(run.source.machine_image(run.config)):
         run.changes.append("machines were started")
 
@@ -118,13 +119,21 @@ STEPS: tuple[tuple[str, Callable[[BringUp], None]], ...] = (
 )
 
 
-def up(config: Config, progress: Progress, *, install_missing: bool = False, timeout: int = 900) -> BringUp:
+def up(
+    config: Config,
+    progress: Progress,
+    *,
+    install_missing: bool = False,
+    adopt: bool = False,
+    timeout: int = 900,
+) -> BringUp:
     """Bring a lab up, or see that it is up.
 
     Args:
         config: the lab as asked for.
         progress: is shown every step.
         install_missing: install missing Debian packages, as root.
+        adopt: remove a Kubernetes that is on the machines already.
         timeout: seconds for forming the cluster.
 
     Returns:
@@ -138,6 +147,7 @@ def up(config: Config, progress: Progress, *, install_missing: bool = False, tim
     """
     state = LabState(config.name)
     provider, source = providers.get(config, state), sources.get(config.source)
+    provider.adopt = adopt
     run = BringUp(config, state, provider, source, progress, install_missing, timeout)
     with state.lock(verb="lab up"):
         refuse_another(state.read_config(), config)
