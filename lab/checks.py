@@ -145,7 +145,7 @@ def require(found: Iterable[Check]) -> None:
     names = missing_packages(found)
     things = "1 thing" if len(bad) == 1 else f"{len(bad)} things"
     raise PrerequisiteError(
-        f"{things} missing or in the way on this host; nothing was touched.",
+        f"{things} missing or in the way; nothing was touched.",
         details=[f"{check.name}: {check.found}" for check in bad],
         fix=host.install_command(names) if names else None,
     )

@@ -45,10 +45,10 @@ def of_machine(config: Config, node: NodeConfig, probe: Probe, *, mine: str, ado
         return  # what else is found there is this lab's own
     yield from _in_the_way(probe)
     there = list(_kubernetes(probe))
-    if not there:
-        yield from _taken(config, node, probe)
-    elif not adopt:
-        yield from there
+    if adopt and there:
+        return  # who has the ports goes with it
+    yield from _taken(config, node, probe)
+    yield from there
 
 
 def unreachable(node: NodeConfig, refusal: str) -> str:

@@ -23,10 +23,11 @@ for family in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
 done
 
 # Tables that were not there before, and in which there is nothing: iptables makes them when it is asked anything.
+nothing='table .*|#.*|(chain|set|map) .*|type .* policy accept;|}|'
 if command -v nft > /dev/null; then
   nft list tables | while read -r table; do
-    if grep -qsxF "$table" "$before/tables"; then continue; fi
-    if ! nft "list $table" | grep -qvE '^(table .*|\t(chain .*|set .*|map .*|\})|\t\ttype [a-z]+ hook .*policy accept;|\}|)$'; then
+    if grep -qsxF "$table" "$before/nft-tables"; then continue; fi
+    if ! nft "list $table" | sed 's/^[[:space:]]*//' | grep -qvxE "$nothing"; then
       nft "delete $table" && echo "$table"
     fi
   done
