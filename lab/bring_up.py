@@ -201,7 +201,7 @@ def add_evidence(run: BringUp, title: str, error: LabError) -> None:
         return  # nothing was started yet
     run.progress.note("Reading what the nodes' logs say …")
     error.details = (f"while: {title}", *error.details, *evidence.of_failure(run, error))
-    error.fix = error.fix or how_to_go_on(run.state)
+    error.fix = error.fix or how_to_go_on(run)
 
 
 def what_is_left(run: BringUp, title: str) -> str:
@@ -209,10 +209,12 @@ def what_is_left(run: BringUp, title: str) -> str:
     if run.folder == Path():
         return f"interrupted while: {title}. Nothing of the lab was started; what was built is kept."
     machines = ", ".join(f"{name} {status}" for name, status in run.provider.status().items())
-    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run.state)}"
+    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run)}"
 
 
-def how_to_go_on(state: LabState) -> str:
+def how_to_go_on(run: BringUp) -> str:
     """The two commands that go on after a lab was brought up half-way."""
-    again = "tries again" if state.finished_file.exists() else "starts over with fresh machines"
-    return f"`lab up --name {state.name}` {again}, `lab down --name {state.name}` takes all of it away"
+    name = run.state.name
+    kind = "the same" if run.provider.machines_stay else "fresh"
+    again = "tries again" if run.state.finished_file.exists() else f"starts over with {kind} machines"
+    return f"`lab up --name {name}` {again}, `lab down --name {name}` takes all of it away"

@@ -146,7 +146,9 @@ def fetch(into: Path) -> None:
     for words in (["update", "-q"], ["download", "-q", *FETCHED]):
         subprocess.run(["apt-get", *words], cwd=into, env=env, check=True, timeout=300, capture_output=True)
     stanzas = []
-    for deb in sorted(into.glob("*.deb")):
+    # An epoch's colon comes quoted, which an address would have to quote again.
+    debs = [deb.rename(deb.with_name(deb.name.replace("%3a", "."))) for deb in into.glob("*.deb")]
+    for deb in sorted(debs):
         control = subprocess.run(["dpkg-deb", "--field", deb], check=True, capture_output=True, text=True)
         digest = hashlib.sha256(deb.read_bytes()).hexdigest()
         place = f"Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}"

@@ -26,9 +26,9 @@ def with_said(**said: str) -> Probe:
 
 
 def faults(
-    probe: Probe, *, master: bool = False, mine: str = "", adopt: bool = False, **more: object
+    probe: Probe, *, master: bool = False, mine: str = "", adopt: bool = False, mode: str = "iptables"
 ) -> list[str]:
-    lab = config(**more)
+    lab = config(proxy={"mode": mode})
     node = lab.node("node01")
     if master:
         lab = lab.model_copy(update={"nodes": (node, lab.nodes[0])})
@@ -45,7 +45,7 @@ def test_what_a_machine_says_is_read() -> None:
 
 @pytest.mark.parametrize("mode", ["iptables", "ipvs", "nftables"])
 def test_a_machine_that_is_as_it_should_be_has_no_fault(mode: str) -> None:
-    assert faults(CAPTURED, proxy={"mode": mode}) == []
+    assert faults(CAPTURED, mode=mode) == []
 
 
 LISTENING_10250 = "  0: 00000000:280A 00000000:0000 0A 0 0 0"
@@ -97,8 +97,8 @@ VXLAN_BOUND = "  0: 00000000:2118 00000000:0000 07 0 0 0"
     ],
 )
 def test_each_fault_is_told_alone(said: dict[str, str], fault: str) -> None:
-    mode = {"proxy": {"mode": "nftables"}} if "release" in said or "modules" in said else {}
-    found = faults(with_said(**said), **mode)
+    mode = "nftables" if "release" in said or "modules" in said else "iptables"
+    found = faults(with_said(**said), mode=mode)
     assert any(fault in line for line in found), found
     if "modules" not in said:
         assert len(found) == 1, found

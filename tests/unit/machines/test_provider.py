@@ -1,4 +1,4 @@
-"""Provider ssh without machines: how they are reached, whose they are, and when nothing of them is touched."""
+"""Provider ssh without machines: how they are reached, whose they are, and when nothing is touched."""
 
 from __future__ import annotations
 
