@@ -81,6 +81,9 @@ class Probe:
             line.removeprefix("CONFIG_").split("=", 1) for line in self.lines("options") if "=" in line
         )
         modules = frozenset((*self.lines("loaded"), *self.lines("modules")))
+        if self.said.get("ipvs") and not options:
+            # It says nothing of how it was built, but ip_vs runs in it: the rest is taken to be there too.
+            modules |= {module for choices in NEEDS["ipvs"] for _, module in choices}
         kinds = frozenset(line.split()[-1] for line in self.lines("filesystems") if line)
         return HostKernel(self.said.get("release") or "0.0", options or None, modules, kinds)
 
