@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ USER = "alice"
 #: Packages that a node needs and strangers lack, with what they depend on.
 MISSING = ("conntrack", "ipvsadm", "socat")
 GATEWAY = IPv4Interface("192.168.77.1/24")
-FETCHED = (*MISSING, "sudo", "python3-apt", "python-apt-common", "distro-info-data")
+#: What an ordinary Debian has and the nodes' root has not: installed on every stranger's disk.
+ORDINARY = ("apt", "sudo")
+#: What their apt repository holds: with python3-apt, which Ansible's module apt asks for.
+OFFERED = (*MISSING, "python3-apt")
 
 DISK = """
 tree=$1 root=$2 debs=$3 disk=$4
@@ -39,7 +43,7 @@ mke2fs -q -F -t ext4 -L node -m 0 -i 32768 -J size=16 -E lazy_itable_init=0 -d "
 """
 MAKE_STRANGER = f"""
 set -e
-dpkg --install /srv/debs/sudo_*.deb
+dpkg --install --force-unsafe-io /srv/debs/ordinary/*.deb
 dpkg --purge {" ".join(MISSING)}
 useradd --create-home --password '*' --shell /bin/bash {USER}
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
@@ -53,8 +57,7 @@ rm -f /etc/ssh/ssh_host_* /root/.ssh/authorized_keys
 SNAPSHOT = r"""
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 prune='' && set -f
-for path in /proc /sys /dev /tmp/.* /var/log/journal /var/cache /var/lib/apt \
-  /var/lib/dpkg /var/lib/systemd \
+for path in /proc /sys /dev /tmp/* /var/log/[!cp]* /var/cache /var/lib/apt /var/lib/dpkg /var/lib/systemd \
   /run/log /run/systemd /run/user /run/sudo /run/sshd.pid /run/udev; do
   prune="$prune -path $path -prune -o"
 done
@@ -74,7 +77,7 @@ systemctl list-unit-files --no-legend --no-pager | sed 's/^/unit-file /'
 systemctl list-units --all --no-legend --no-pager --plain --type=service,slice,path,socket |
   awk '{ print "unit", $1, $2, $3, $4 }' | grep -vE 'ssh@|user@|user-|session|systemd-|dpkg-db' | sort
 sysctl --all 2> /dev/null | grep -E '^(net|vm|kernel)\.' | sed 's/^/sysctl /' |
-  grep -vE 'random|_usage|nr_|ns_last_pid|conntrack_count|neigh\.|tcp_fastopen_key|icmp.*_msgs'
+  grep -vE 'random|_usage|nr_|ns_last_pid|conntrack_count|neigh\.|tcp_fastopen_key|pty|icmp.*_msgs'
 for process in /proc/[0-9]*; do readlink "$process/exe"; done | sort -u | sed 's/^/process /' |
   grep -vE '/(bash|dash|sort|sed|sshd|readlink|systemd[a-z-]*|sudo|awk|mawk|grep)$'
 true
@@ -137,18 +140,34 @@ class Strangers:
         return "\n".join(lines) + "\n"
 
 
-def fetch(into: Path) -> None:
-    """Debian packages of strangers, and the index that makes an apt repository of their folder."""
+def fetch(into: Path, root: Path) -> None:
+    """Fetch Debian packages, with all that they depend on and `root` lacks, as an apt repository.
+
+    Args:
+        into: the repository; what strangers have installed is in its folder `ordinary`.
+        root: the tar file of their root.
+    """
     state = into.parent / "apt"
     state.mkdir()
     env = {**os.environ, **apt.private_state(state, ["bookworm", "bookworm-updates", "bookworm-security"])}
-    into.mkdir()
-    for words in (["update", "-q"], ["download", "-q", *FETCHED]):
-        subprocess.run(["apt-get", *words], cwd=into, env=env, check=True, timeout=300, capture_output=True)
+    with tarfile.open(root) as tar:
+        status = tar.extractfile("./var/lib/dpkg/status")
+        assert status is not None
+        (state / "status").write_bytes(status.read())
+    download = ("install", "-q", "-y", "--download-only", "--no-install-recommends", "--reinstall")
+    for words, folder in (
+        (("update", "-q"), None),
+        ((*download, *ORDINARY), into / "ordinary"),
+        ((*download, *OFFERED), into),
+    ):
+        subprocess.run(["apt-get", *words], env=env, check=True, timeout=300, capture_output=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for deb in (state / "cache/archives").glob("*.deb"):
+                # An epoch's colon comes quoted, which an address would have to quote again.
+                deb.rename(folder / deb.name.replace("%3a", "."))
     stanzas = []
-    # An epoch's colon comes quoted, which an address would have to quote again.
-    debs = [deb.rename(deb.with_name(deb.name.replace("%3a", "."))) for deb in into.glob("*.deb")]
-    for deb in sorted(debs):
+    for deb in sorted(into.glob("*.deb")):
         control = subprocess.run(["dpkg-deb", "--field", deb], check=True, capture_output=True, text=True)
         digest = hashlib.sha256(deb.read_bytes()).hexdigest()
         place = f"Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}"
@@ -160,14 +179,14 @@ def make_disk(folder: Path, kernel: Path) -> Path:
     """The disk that every stranger boots: a plain root, made a stranger's by one boot."""
     root = builder(Config().kubernetes.version).built("node-root").folder / "root.tar"
     debs, disk = folder / "debs", folder / "disk.img"
-    fetch(debs)
+    fetch(debs, root)
     argv = ["fakeroot", "sh", "-ec", DISK, "sh", *map(str, (folder / "tree", root, debs, disk))]
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     subprocess.run(argv, check=True, timeout=120, env={**os.environ, "PATH": path})
     shutil.rmtree(folder / "tree")
     with user_mode.boot_once(kernel, disk, writable=True, memory=1024) as machine:
+        # The connection stays open until the machine is off: the key that it came by is gone then.
         machine.run(f"sh -ec {shlex.quote(MAKE_STRANGER)}", timeout=120)
-        machine.run("sync; systemctl poweroff", check=False)
     return disk
 
 
