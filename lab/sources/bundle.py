@@ -40,9 +40,8 @@ def wanted(provider: str, make: Builder) -> list[str]:
 
 def installed(make: Builder) -> set[str]:
     """The components that the disk has in it: all but those that it is made of and booted with."""
-    component = make.components.resolve(DISK)
     spec = disk_spec(make)
-    return {make.components.resolve(need).name for need in component.needs} - {spec.root, spec.kernel}
+    return set(make.components.resolve(DISK).needs) - {spec.root, spec.kernel}
 
 
 def disk_spec(make: Builder) -> disk.DiskSpec:

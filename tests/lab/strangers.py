@@ -21,6 +21,7 @@ from pathlib import Path
 from lab import ssh, user_mode
 from lab.bundle import apt
 from lab.config import Config
+from lab.progress import Progress
 from lab.sources.bundle import builder
 from lab.user_mode import Lan, Machine
 
@@ -198,7 +199,9 @@ def strangers(folder: Path, names: Mapping[str, int]) -> Iterator[Strangers]:
         folder: their disks and keys; short, for there are unix sockets in it.
         names: each with its memory in MiB.
     """
-    kernel = builder(Config().kubernetes.version).built("kernel").folder / "linux"
+    make = builder(Config().kubernetes.version)
+    make.ensure(["kernel", "node-root"], Progress(quiet=True))
+    kernel = make.built("kernel").folder / "linux"
     disk = make_disk(folder, kernel)
     key = ssh.make_key(folder / "key")
     root = ssh.make_key(folder / "root-key")
