@@ -18,7 +18,7 @@ ON_MASTER |= {10259: "kube-scheduler"}
 ON_ALL = {10250: "kubelet", 10248: "kubelet", 10249: "kube-proxy", 10256: "kube-proxy"}
 VXLAN = 8472
 MEMORY_OF_MASTER, MEMORY = 1700, 900  # MiB; the first is kubeadm's own limit
-DISK = 3072  # MiB: programs and images take 1500, the rest is for what runs
+DISK = 3072  # MiB: programs and images take 1850, the rest is for what runs
 SKEW = 30.0  # seconds; a certificate that was made just now must not lie in a node's future
 PYTHON = (3, 8)  # the oldest that ansible-core 2.19 has modules for
 
