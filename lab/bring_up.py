@@ -77,12 +77,13 @@ def open_the_lab(run: BringUp) -> None:
         run.provider.down()
         run.state.start_over()
     run.state.write_config(run.config)
+    write_json(run.state.told_file, run.vars())
     kubeconfig.fetched(run.state).mkdir(mode=0o700, exist_ok=True)
     run.folder = run.state.new_run("up")
 
 
 def start_the_machines(run: BringUp) -> None:
-    """Three machines that answer by ssh."""
+    """Machines that answer by ssh."""
     if run.provider.up(run.source.machine_image(run.config)):
         run.changes.append("machines were started")
 
@@ -118,13 +119,21 @@ STEPS: tuple[tuple[str, Callable[[BringUp], None]], ...] = (
 )
 
 
-def up(config: Config, progress: Progress, *, install_missing: bool = False, timeout: int = 900) -> BringUp:
+def up(
+    config: Config,
+    progress: Progress,
+    *,
+    install_missing: bool = False,
+    adopt: bool = False,
+    timeout: int = 900,
+) -> BringUp:
     """Bring a lab up, or see that it is up.
 
     Args:
         config: the lab as asked for.
         progress: is shown every step.
         install_missing: install missing Debian packages, as root.
+        adopt: remove a Kubernetes that is on the machines already.
         timeout: seconds for forming the cluster.
 
     Returns:
@@ -138,6 +147,7 @@ def up(config: Config, progress: Progress, *, install_missing: bool = False, tim
     """
     state = LabState(config.name)
     provider, source = providers.get(config, state), sources.get(config.source)
+    provider.adopt = adopt
     run = BringUp(config, state, provider, source, progress, install_missing, timeout)
     with state.lock(verb="lab up"):
         refuse_another(state.read_config(), config)
@@ -191,7 +201,7 @@ def add_evidence(run: BringUp, title: str, error: LabError) -> None:
         return  # nothing was started yet
     run.progress.note("Reading what the nodes' logs say …")
     error.details = (f"while: {title}", *error.details, *evidence.of_failure(run, error))
-    error.fix = error.fix or how_to_go_on(run.state)
+    error.fix = error.fix or how_to_go_on(run)
 
 
 def what_is_left(run: BringUp, title: str) -> str:
@@ -199,10 +209,12 @@ def what_is_left(run: BringUp, title: str) -> str:
     if run.folder == Path():
         return f"interrupted while: {title}. Nothing of the lab was started; what was built is kept."
     machines = ", ".join(f"{name} {status}" for name, status in run.provider.status().items())
-    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run.state)}"
+    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run)}"
 
 
-def how_to_go_on(state: LabState) -> str:
+def how_to_go_on(run: BringUp) -> str:
     """The two commands that go on after a lab was brought up half-way."""
-    again = "tries again" if state.finished_file.exists() else "starts over with fresh machines"
-    return f"`lab up --name {state.name}` {again}, `lab down --name {state.name}` takes all of it away"
+    name = run.state.name
+    kind = "the same" if run.provider.machines_stay else "fresh"
+    again = "tries again" if run.state.finished_file.exists() else f"starts over with {kind} machines"
+    return f"`lab up --name {name}` {again}, `lab down --name {name}` takes all of it away"

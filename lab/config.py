@@ -12,13 +12,13 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lab.errors import InputError
 
 DEFAULT_FILE = Path("lab.yaml")
 
-ProviderName = Literal["uml", "podman"]
+ProviderName = Literal["uml", "podman", "ssh"]
 SourceName = Literal["bundle"]
 NetworkPlugin = Literal["flannel", "routed"]
 ProxyMode = Literal["iptables", "ipvs", "nftables"]
@@ -38,6 +38,8 @@ def _host_port(value: object) -> object:
 
 HostPort = Annotated[Literal["auto"] | int, BeforeValidator(_host_port)]
 NodePort = Annotated[int, Field(ge=30000, le=32767)]
+# As it is meant where the file is read; the lab keeps it whole.
+File = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class _Part(BaseModel):
@@ -79,11 +81,28 @@ class ProxyConfig(_Part):
     ipvs_scheduler: IpvsScheduler = Field("rr", description="how ipvs chooses a backend")
 
 
+class SshConfig(_Part):
+    """How a machine that exists is reached (provider ssh). What is not said, the user's own ssh knows."""
+
+    user: str | None = Field(None, min_length=1, description="who logs in")
+    port: int | None = Field(None, ge=1, le=65535)
+    key: File | None = Field(None, description="the private key")
+    known_hosts: File | None = Field(None, description="a file of host keys to trust, in place of one's own")
+    become: bool | None = Field(None, description="by sudo; not said: unless the user is root")
+
+
+class NodeSshConfig(SshConfig):
+    """How this machine is reached, where it differs from the others."""
+
+    host: str | None = Field(None, min_length=1, description="its name or address for ssh, if not `address`")
+
+
 class NodeConfig(_Part):
     """One machine of the cluster."""
 
     name: str = Field(pattern=DNS_LABEL, max_length=63)
-    address: IPv4Address = Field(description="on the lab's LAN")
+    address: IPv4Address = Field(description="on the lab's LAN; with provider ssh, where nodes reach it")
+    ssh: NodeSshConfig = Field(NodeSshConfig(), description="provider ssh: where it differs from the others")
 
 
 class MachineConfig(_Part):
@@ -125,6 +144,7 @@ class Config(_Part):
         default_factory=default_nodes, min_length=1, max_length=20, description="the first is the master"
     )
     machine: MachineConfig = MachineConfig()
+    ssh: SshConfig = SshConfig()
     forward: ForwardConfig = ForwardConfig()
 
     @property

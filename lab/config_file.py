@@ -15,7 +15,7 @@ TEMPLATE = """\
 # A lab: one master and two nodes. Every key is optional; what is here are the defaults.
 # `lab config schema` describes all of it, `lab config validate` checks this file.
 name: lab
-provider: uml                  # uml | podman
+provider: uml                  # uml | podman | ssh (docs/ssh.md)
 source: bundle
 kubernetes:
   version: 1.37.2

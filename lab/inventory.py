@@ -23,8 +23,7 @@ def hosts(config: Config, state: LabState, provider: Provider) -> dict[str, Any]
         for node in config.nodes
     }
     everywhere = {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(state.ssh_key),
+        "machines_stay": provider.machines_stay,
         "ansible_ssh_common_args": f"-F {state.ssh_config}",
         # Looking for an interpreter costs a task on each node; the node root has this one.
         "ansible_python_interpreter": PYTHON_OF_NODES,

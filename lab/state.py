@@ -75,6 +75,11 @@ class LabState:
         return self.dir / "kubeconfig.inside"
 
     @property
+    def told_file(self) -> Path:
+        """`told.json`: what the playbooks were told besides the configuration, for undoing it."""
+        return self.dir / "told.json"
+
+    @property
     def finished_file(self) -> Path:
         """`finished`: there once a bring-up of the lab has come to its end."""
         return self.dir / "finished"

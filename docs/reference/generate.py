@@ -68,9 +68,18 @@ EXITS = {
 
 def config() -> str:
     """docs/reference/config.md."""
-    defaults = yaml.safe_dump(Config().model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    said = _said(Config().model_dump(mode="json"))
+    defaults = yaml.safe_dump(said, sort_keys=False, default_flow_style=None)
     releases = ", ".join(f"`{release}`" for release in known())
     return CONFIG.format(table="\n".join(_sections(Config, "")) + "\n", defaults=defaults, releases=releases)
+
+
+def _said(value: Any) -> Any:
+    """Without the keys that have no value unless somebody gives them one."""
+    if isinstance(value, dict):
+        inner = {key: _said(item) for key, item in value.items() if item is not None}
+        return {key: item for key, item in inner.items() if item != {}}
+    return [_said(item) for item in value] if isinstance(value, list) else value
 
 
 def cli() -> str:
@@ -124,15 +133,25 @@ def _type(kind: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if origin in (Union, UnionType):
-        return " or ".join(_type(part) for part in get_args(kind))
+        return " or ".join(_type(part) for part in get_args(kind) if part is not type(None))
     if origin is dict:
         return "map of " + " to ".join(_type(part) for part in get_args(kind))
-    names = {str: "text", int: "whole number", "IPv4Address": "IPv4 address", "IPv4Network": "IPv4 network"}
+    names = {
+        str: "text",
+        int: "whole number",
+        bool: "`true`, `false`",
+        Path: "path",
+        "IPv4Address": "IPv4 address",
+        "IPv4Network": "IPv4 network",
+    }
     return names.get(kind, names.get(getattr(kind, "__name__", ""), str(kind)))
 
 
 def _default(field: FieldInfo) -> str:
-    return "required" if field.is_required() else f"`{field.get_default(call_default_factory=False)}`"
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=False)
+    return "" if default is None else f"`{default}`"
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ ProviderOption = Annotated[
     typer.Option(
         "--provider",
         metavar="NAME",
-        help="Where machines come from: uml or podman.",
+        help="Where machines come from: uml, podman or ssh.",
         autocompletion=completion.providers,
     ),
 ]

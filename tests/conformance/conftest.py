@@ -94,7 +94,13 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 def nodes(lab: Lab) -> tuple[Node, ...]:
     """All nodes, the master first."""
     return tuple(
-        Node.over_ssh(node.name, str(node.address), lab.state.ssh_config) for node in lab.config.nodes
+        Node.over_ssh(
+            node.name,
+            str(node.address),
+            lab.state.ssh_config,
+            sudo=bool(lab.provider.become(node.name)),
+        )
+        for node in lab.config.nodes
     )
 
 

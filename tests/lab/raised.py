@@ -51,22 +51,22 @@ def raise_lab(lab: Lab, config: str) -> Raised:
     return Raised(lab, up, file)
 
 
-def assert_changes_nothing_again(raised: Raised) -> None:
-    before = boots(raised.lab)
+def assert_changes_nothing_again(raised: Raised, nodes: tuple[str, ...] = NODES) -> None:
+    before = boots(raised.lab, nodes)
     again = raised.again().assert_success()
     assert "Nothing had to be changed." in again.stderr, str(again)
     # Not because nothing was looked at: the playbook ran, on every node.
     (said,) = sorted(raised.lab.folder.glob("runs/*-up*/site/artifacts/run/stdout"))[-1:]
     recap = said.read_text().partition("PLAY RECAP")[2]
     assert [line for line in recap.splitlines() if "ok=" in line and "changed=0" not in line] == []
-    assert all(node in recap for node in NODES), recap
-    assert boots(raised.lab) == before
+    assert all(node in recap for node in nodes), recap
+    assert boots(raised.lab, nodes) == before
 
 
-def boots(lab: Lab) -> dict[str, str]:
+def boots(lab: Lab, nodes: tuple[str, ...] = NODES) -> dict[str, str]:
     """What tells one boot of each machine from the next: its kernel's, and when its first process began."""
     script = "cat /proc/sys/kernel/random/boot_id; cut -d' ' -f22 /proc/1/stat"
-    said = {node: lab.named("exec", node, "--", "sh", "-c", script).assert_success().stdout for node in NODES}
+    said = {node: lab.named("exec", node, "--", "sh", "-c", script).assert_success().stdout for node in nodes}
     assert all(len(text.split()) == 2 for text in said.values()), said
     return said
 

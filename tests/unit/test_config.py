@@ -124,11 +124,11 @@ forward: {api: 70000, node_ports: {30000: 8080, 30001: 8080, 99: auto}}
 
     assert str(caught.value).splitlines() == [
         f"16 faults in {path}; nothing was touched.",
-        "  - provider: 'umll' is not known; did you mean uml? (there are: uml, podman)",
+        "  - provider: 'umll' is not known; did you mean uml? (there are: uml, podman, ssh)",
         "  - network.plugin: 3 is not known (there are: flannel, routed)",
         MODE_FAULT,
         f"  - nodes[1].name: 'Master' is not a DNS label: {LABEL_RULE}",
-        "  - nodes[2].rank: unknown key (there are: name, address)",
+        "  - nodes[2].rank: unknown key (there are: name, address, ssh)",
         MEMORY_FAULT,
         "  - forward.api: 70000 is neither auto nor a port from 1 to 65535",
         "  - forward.node_ports[99]: 99 is less than 30000; NodePorts are 30000 to 32767",
