@@ -29,7 +29,8 @@ ConfigFile = Annotated[
     typer.Option("--config", metavar="FILE", help="YAML file, - for stdin (default: ./lab.yaml if there)."),
 ]
 ProviderOption = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="Where machines come from: uml or podman.")
+    str | None,
+    typer.Option("--provider", metavar="NAME", help="Where machines come from: uml, podman or vagrant."),
 ]
 ModeOption = Annotated[
     str | None, typer.Option("--proxy-mode", metavar="MODE", help="iptables, ipvs or nftables.")

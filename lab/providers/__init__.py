@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PROVIDERS = {
     "uml": "lab.providers.uml:UmlProvider",
     "podman": "lab.providers.podman:PodmanProvider",
+    "vagrant": "lab.providers.vagrant:VagrantProvider",
 }
 
 
