@@ -17,6 +17,7 @@ from lab.sources.base import Source
 
 DISK = "node-disk"
 # What each provider's machines are made of: component and the file in it, by the provider's name for it.
+# A provider that is not here has machines of its own, which get from this host what is baked for the others.
 PARTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "uml": {"kernel": ("kernel", "linux"), "disk": (DISK, "disk.img")},
     "podman": {"tree": ("node-tree", "root")},
@@ -31,10 +32,24 @@ def builder(version: str) -> Builder:
     return Builder(Components.load(paths.share("bundle"), minor), paths.cache())
 
 
-def wanted(provider: str) -> list[str]:
+def wanted(provider: str, make: Builder) -> list[str]:
     """The components that a lab of that provider uses directly."""
-    parts = {component for component, _ in PARTS.get(provider, {}).values()}
+    parts = {component for component, _ in PARTS[provider].values()} if provider in PARTS else installed(make)
     return sorted({*parts, *PROGRAMS.values()})
+
+
+def installed(make: Builder) -> set[str]:
+    """The components that the disk has in it: all but those that it is made of and booted with."""
+    component = make.components.resolve(DISK)
+    spec = disk_spec(make)
+    return {make.components.resolve(need).name for need in component.needs} - {spec.root, spec.kernel}
+
+
+def disk_spec(make: Builder) -> disk.DiskSpec:
+    """The disk's recipe."""
+    kind = make.kind(make.components.resolve(DISK))
+    assert isinstance(kind, disk.Disk)
+    return kind.spec
 
 
 class BundleSource(Source):
@@ -52,33 +67,38 @@ class BundleSource(Source):
 
     def missing_packages(self, config: Config) -> list[str]:
         """Debian packages that this host lacks to build what is missing; none when all is built."""
-        return self._builder(config).missing_tools(wanted(config.provider))
+        return self._builder(config).missing_tools(self._wanted(config))
 
     def ensure(self, config: Config, progress: Progress) -> None:
         """Build what is missing for this lab."""
-        self._builder(config).ensure(wanted(config.provider), progress)
+        self._builder(config).ensure(self._wanted(config), progress)
 
     def machine_image(self, config: Config) -> dict[str, Path]:
-        """Kernel and disk for uml, the tree for podman."""
+        """Kernel and disk for uml, the tree for podman, nothing for machines that are not made here."""
         built = self._builder(config).built
-        return {
-            part: built(component).folder / inside
-            for part, (component, inside) in PARTS[config.provider].items()
-        }
+        parts = PARTS.get(config.provider, {})
+        return {part: built(component).folder / inside for part, (component, inside) in parts.items()}
 
     def extravars(self, config: Config) -> dict[str, Any]:
         """What is on the disk, for machines that are prepared, and where it is on this host, for others."""
         make = self._builder(config)
-        # A tree notes what its disk did; the disk itself need not be in the store for it.
-        name = next(c for c, _ in PARTS[config.provider].values() if c.startswith("node-"))
         store = make.store.root
-        return disk.extravars(
-            make.built(name).facts, make.digest(DISK), lambda inside: str(store / inside), remote=False
-        )
+        baked = config.provider in PARTS
+        if baked:
+            # A tree notes what its disk did; the disk itself need not be in the store for it.
+            name = next(c for c, _ in PARTS[config.provider].values() if c.startswith("node-"))
+            facts = make.built(name).facts
+        else:
+            facts = disk.contents(disk_spec(make), {name: make.built(name) for name in installed(make)})
+        told = disk.extravars(facts, make.digest(DISK), lambda inside: str(store / inside), remote=False)
+        return {**told, "machines_baked": baked}
 
     def program(self, config: Config, name: str) -> Path:
         """kubectl, kubeadm or prober."""
         return self._builder(config).built(PROGRAMS[name]).folder / "bin" / name
+
+    def _wanted(self, config: Config) -> list[str]:
+        return wanted(config.provider, self._builder(config))
 
     def _builder(self, config: Config) -> Builder:
         version = config.kubernetes.version
