@@ -15,6 +15,7 @@ from lab.config import Config
 from lab.host import Tool
 
 KVM = Path("/dev/kvm")
+CPUINFO = Path("/proc/cpuinfo")
 #: Seconds that are too few for a control plane whose processor is emulated (measured: docs/vagrant.md).
 EMULATED = 900
 #: Where VirtualBox 6.1.28 and later let host-only networks be, unless a file says otherwise (its manual,
@@ -65,10 +66,10 @@ class Libvirt(Hypervisor):
                     "group libvirt"
                 )
         given = config.kubernetes.control_plane_timeout
-        if not KVM.exists() and given < EMULATED:
+        if not has_kvm() and given < EMULATED:
             found.append(
-                f"there is no {KVM}, so each machine's processor is emulated, 13 to 35 times slower: a "
-                f"control plane does not come up in {given} s. If that is what you want, set "
+                "there is no KVM on this host, so each machine's processor is emulated, 13 to 35 times "
+                f"slower: a control plane does not come up in {given} s. If that is what you want, set "
                 "kubernetes.control_plane_timeout and kubernetes.settle_timeout to 1800 and "
                 "vagrant.boot_timeout to 900"
             )
@@ -103,10 +104,8 @@ class VirtualBox(Hypervisor):
             return []
         ranges = ", ".join(map(str, allowed))
         line = " ".join(["*", *map(str, allowed), str(subnet)])
-        return [
-            f"VirtualBox lets host-only networks be in {ranges} only, and network.subnet is {subnet}: put the line "
-            f"`{line}` into {VBOX_FILE}, or set network.subnet to 192.168.56.0/24"
-        ]
+        why = f"VirtualBox lets host-only networks be in {ranges} only, and network.subnet is {subnet}"
+        return [f"{why}: put the line `{line}` into {VBOX_FILE}, or set network.subnet to 192.168.56.0/24"]
 
     def sweep(self, machines: Iterable[str], network: str) -> None:
         """Machines with their disks; its host-only adapters are shared, and stay."""
@@ -118,6 +117,17 @@ class VirtualBox(Hypervisor):
 
 
 HYPERVISORS: dict[str, type[Hypervisor]] = {"libvirt": Libvirt, "virtualbox": VirtualBox}
+
+
+def has_kvm(device: Path = KVM, cpuinfo: Path = CPUINFO) -> bool:
+    """Whether the processor can run machines by itself; the Vagrantfile asks the same.
+
+    The device alone does not tell: it is there, too, where only guests that know of it can run (kvm-pvm).
+    """
+    return (
+        device.exists()
+        and re.search(r"^flags\b.* (vmx|svm)\b", cpuinfo.read_text(), re.MULTILINE) is not None
+    )
 
 
 def vbox_ranges(file: Path) -> tuple[IPv4Network, ...]:

@@ -264,7 +264,7 @@ def test_down_without_the_labs_notes_asks_every_provider(lab: Run, machines: typ
     state.config_file.write_text("{")
 
     assert "Every provider is asked for machines of that name." in lab("down").assert_exit(0).err
-    assert machines.ended == ["uml", "podman"]
+    assert machines.ended == ["uml", "podman", "vagrant"]
     assert not state.exists()
 
 
