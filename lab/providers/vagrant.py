@@ -31,6 +31,8 @@ from lab.state import LabState, read_json, write_json
 #: Seconds for what Vagrant does besides waiting for a machine to boot: copying its disk, setting it up.
 AROUND = 600
 QUICK = 120
+#: An emulated processor takes seconds to agree on a key.
+CONNECT_TIMEOUT = 20
 #: Lets root in by the lab's own key, and says who and where the machine is.
 LET_IN = """
 set -e
@@ -78,7 +80,13 @@ class VagrantProvider(Provider):
         key = ssh.make_key(self.state.ssh_key)
         hosts = {node.name: str(node.address) for node in self.config.nodes}
         sockets = self.state.make_sockets_dir()
-        ssh.write_config(self.state.ssh_config, hosts=hosts, key=self.state.ssh_key, sockets=sockets)
+        ssh.write_config(
+            self.state.ssh_config,
+            hosts=hosts,
+            key=self.state.ssh_key,
+            sockets=sockets,
+            connect_timeout=CONNECT_TIMEOUT,
+        )
         notes = self._notes() or self._take_notes(image)
         started = any(status != "running" for status in self.status().values())
         if started:
@@ -184,7 +192,7 @@ class VagrantProvider(Provider):
                 "-o",
                 "BatchMode=yes",
                 "-o",
-                "ConnectTimeout=30",
+                f"ConnectTimeout={CONNECT_TIMEOUT}",
                 node.name,
                 remote,
             ]

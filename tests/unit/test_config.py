@@ -133,7 +133,7 @@ forward: {api: 70000, node_ports: {30000: 8080, 30001: 8080, 99: auto}}
 
     assert str(caught.value).splitlines() == [
         f"16 faults in {path}; nothing was touched.",
-        "  - provider: 'umll' is not known; did you mean uml? (there are: {PROVIDERS})",
+        f"  - provider: 'umll' is not known; did you mean uml? (there are: {PROVIDERS})",
         "  - network.plugin: 3 is not known (there are: flannel, routed)",
         MODE_FAULT,
         f"  - nodes[1].name: 'Master' is not a DNS label: {LABEL_RULE}",
