@@ -1,14 +1,18 @@
 """Virtual machines, for real: libvirt's, with KVM or with an emulated processor where there is none.
 
-Where the host runs no libvirtd the tests start one of their own. `tox -e vagrant` runs this; with emulation
-it takes most of an hour, which is why nothing else does.
+Where the host runs no libvirtd the tests start one of their own. Only `tox -e vagrant` runs this: an emulated
+processor takes its time.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import subprocess
+import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +97,68 @@ def vagrant(where: tuple[str, ...], home: dict[str, str], project: Path, *words:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("hypervisor", ["libvirt", "virtualbox"])
+def test_vagrant_takes_the_vagrantfile(tmp_path: Path, home: dict[str, str], hypervisor: str) -> None:
+    shutil.copy(paths.share("Vagrantfile"), tmp_path)
+    (tmp_path / "lab.yaml").write_text(f"vagrant: {{hypervisor: {hypervisor}}}\n")
+    # Or Vagrant asks whether the hypervisor is there, before it looks at what it is told.
+    assert "successfully" in vagrant((), home, tmp_path, "validate", "--ignore-provider", timeout=60)
+    (tmp_path / "Vagrantfile").write_text(
+        (tmp_path / "Vagrantfile").read_text().replace("hostname", "hostnam")
+    )
+    with pytest.raises(AssertionError, match="hostnam"):
+        vagrant((), home, tmp_path, "validate", "--ignore-provider", timeout=60)
+
+
+def test_vagrant_takes_a_box_by_our_catalogue_and_keeps_both_of_two(
+    tmp_path: Path, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in home.items():
+        monkeypatch.setenv(key, value)
+    metadata = b'{"provider": "libvirt", "format": "qcow2", "virtual_size": 1}'
+    file = tmp_path / "kube-service-lab.box"
+    with tarfile.open(file, "w") as tar:
+        entry = tarfile.TarInfo("metadata.json")
+        entry.size = len(metadata)
+        tar.addfile(entry, io.BytesIO(metadata))
+    versions = []
+    for digest in ("0000abcd", "0000abce", "0000abce"):
+        (tmp_path / "artifact.json").write_text(json.dumps({"digest": digest * 8}))
+        versions.append(vagrant_box.add(file, "1.37.2"))
+    assert versions == ["1.37.2.43981", "1.37.2.43982", "1.37.2.43982"]
+    listed = vagrant((), home, tmp_path, "box", "list", timeout=60)
+    assert [listed.count(version) for version in versions] == [1, 1, 1], listed
+
+
+def test_libvirt_by_vagrant_knows_of_no_machine_before_there_is_one(lab: Lab, where: tuple[str, ...]) -> None:
+    file = lab.root / "lab.yaml"
+    file.write_text(f"name: {lab.name}\n{PATIENT}")
+    found = lab.run("doctor", "--config", str(file), timeout=120)
+    assert "libvirt does not answer" not in found.stdout + found.stderr, str(found)
+    ask = """
+import sys
+from lab.config import load
+from lab.providers.vagrant import VagrantProvider
+from lab.state import LabState, write_json
+from pathlib import Path
+config = load(Path(sys.argv[1]))
+state = LabState(config.name)
+state.make()
+state.write_config(config)
+provider = VagrantProvider(config, state)
+assert provider.faults() == [], provider.faults()
+provider._take_notes({})
+print(sorted(provider.status().items()))
+"""
+    argv = [*where, sys.executable, "-c", ask, str(file)]
+    done = subprocess.run(
+        argv, env=lab.environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[('master', 'absent'), ('node01', 'absent'), ('node02', 'absent')]\n"
+    # And down, which the fixture does, is content.
 
 
 @pytest.mark.timeout(1200)
