@@ -26,7 +26,7 @@ class BringUp:
     source: Source
     progress: Progress
     install_missing: bool = False
-    timeout: int = 900
+    timeout: int | None = None
     folder: Path = Path()
     changes: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class BringUp:
 
     def play(self, name: str) -> ansible.Run:
         """Run a playbook on this lab."""
+        kubernetes = self.config.kubernetes
         return ansible.run_playbook(
             name,
             config=self.config,
@@ -46,8 +47,9 @@ class BringUp:
             extravars=self.vars(),
             progress=self.progress,
             folder=self.folder,
-            timeout=self.timeout,
-            idle_timeout=max(300, self.config.kubernetes.control_plane_timeout + 60),
+            # The control plane, then nodes, mytest and CoreDNS, and a little for all the rest.
+            timeout=self.timeout or kubernetes.control_plane_timeout + 3 * kubernetes.settle_timeout + 120,
+            idle_timeout=max(300, kubernetes.control_plane_timeout + 60, kubernetes.settle_timeout + 60),
         )
 
 
@@ -125,7 +127,7 @@ def up(
     *,
     install_missing: bool = False,
     adopt: bool = False,
-    timeout: int = 900,
+    timeout: int | None = None,
 ) -> BringUp:
     """Bring a lab up, or see that it is up.
 
@@ -134,7 +136,7 @@ def up(
         progress: is shown every step.
         install_missing: install missing Debian packages, as root.
         adopt: remove a Kubernetes that is on the machines already.
-        timeout: seconds for forming the cluster.
+        timeout: seconds for forming the cluster; None is what the timeouts in the configuration add up to.
 
     Returns:
         The run, with what it changed.

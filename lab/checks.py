@@ -38,7 +38,7 @@ class Check:
 def tools(config: Config, provider: Provider, source: Source) -> list[Check]:
     """Every command that this lab needs, and where it was found."""
     checks = []
-    for tool in dict.fromkeys((*TOOLS, *provider.tools)):
+    for tool in dict.fromkeys((*TOOLS, *provider.tools, *provider.further_tools())):
         where = tool.found()
         found = where or f"missing (package {tool.package}): it {tool.why}"
         checks.append(Check(tool.command, where is not None, found, package=tool.package))

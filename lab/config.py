@@ -18,7 +18,7 @@ from lab.errors import InputError
 
 DEFAULT_FILE = Path("lab.yaml")
 
-ProviderName = Literal["uml", "podman", "ssh"]
+ProviderName = Literal["uml", "podman", "ssh", "vagrant"]
 SourceName = Literal["bundle"]
 NetworkPlugin = Literal["flannel", "routed"]
 ProxyMode = Literal["iptables", "ipvs", "nftables"]
@@ -53,6 +53,9 @@ class KubernetesConfig(_Part):
     pod_cidr: IPv4Network = Field(IPv4Network("10.244.0.0/16"), description="a /24 of it for each node")
     service_cidr: IPv4Network = Field(IPv4Network("10.96.0.0/12"), description="the ClusterIPs")
     control_plane_timeout: int = Field(240, ge=30, le=3600, description="seconds for kubeadm to bring it up")
+    settle_timeout: int = Field(
+        180, ge=30, le=3600, description="seconds for any one part to work once the control plane does"
+    )
 
     @property
     def cluster_dns(self) -> IPv4Address:
@@ -112,6 +115,18 @@ class MachineConfig(_Part):
     cpus: int = Field(1, ge=1, le=64, description="processors for each node")
 
 
+class VagrantConfig(_Part):
+    """What only the provider vagrant asks; the Vagrantfile reads it too."""
+
+    hypervisor: Literal["libvirt", "virtualbox"] = Field("libvirt", description="what runs the machines")
+    box: str = Field(
+        "debian/bookworm64",
+        min_length=1,
+        description="Debian 12; `kube-service-lab` is that of `lab box build`",
+    )
+    boot_timeout: int = Field(300, ge=30, le=3600, description="seconds for one machine to boot")
+
+
 class ForwardConfig(_Part):
     """Ports of 127.0.0.1 that lead into the lab; `auto`: the same number if it is free, else any."""
 
@@ -145,6 +160,7 @@ class Config(_Part):
     )
     machine: MachineConfig = MachineConfig()
     ssh: SshConfig = SshConfig()
+    vagrant: VagrantConfig = VagrantConfig()
     forward: ForwardConfig = ForwardConfig()
 
     @property

@@ -54,6 +54,7 @@ def extravars(config: Config) -> dict[str, Any]:
         "cluster_dns": str(config.kubernetes.cluster_dns),
         "control_plane_address": str(config.master.address),
         "control_plane_timeout": config.kubernetes.control_plane_timeout,
+        "settle_timeout": config.kubernetes.settle_timeout,
         # 127.0.0.1 too: the forwarded port is used with the same certificate.
         "api_server_cert_sans": [str(config.master.address), "127.0.0.1", "localhost", config.master.name],
         "network_plugin": config.network.plugin,

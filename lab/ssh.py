@@ -32,7 +32,9 @@ def make_key(key: Path) -> str:
     return public.read_text().strip()
 
 
-def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Path) -> None:
+def write_config(
+    file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Path, connect_timeout: int = 5
+) -> None:
     """Write an ssh configuration that reaches `hosts` (name to address) as root.
 
     The machines make their host keys at their first boot, on a LAN of their own, so these are not checked.
@@ -47,7 +49,7 @@ def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Pa
         f"  IdentityFile {key}",
         "  IdentitiesOnly yes",
         "  BatchMode yes",
-        "  ConnectTimeout 5",
+        f"  ConnectTimeout {connect_timeout}",
         "  ControlMaster auto",
         # It runs in the lab's own PID namespace and ends with it.
         "  ControlPersist yes",

@@ -67,6 +67,8 @@ def application() -> typer.Typer:
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")
         app.add_typer(bundle.app, name="bundle", help="What the lab is made of, built from package mirrors.")
+        box = importlib.import_module("lab.cli.box")
+        app.add_typer(box.app, name="box", help="The box that virtual machines can be made of.")
     app.add_typer(workshop.app, name="workshop", help="Labs for a class: one a student, side by side.")
     app.add_typer(
         lesson.app, name="lesson", help="The course: a Service, from its ClusterIP to the rules on a node."

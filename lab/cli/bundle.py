@@ -38,7 +38,7 @@ def build(
     """Build what is missing, and nothing else; safe to interrupt and to run again."""
     config = load(options.path_of(config_file), {"provider": provider})
     builder = _builder(config)
-    names = components or bundle.wanted(config.provider, builder)
+    names = components or bundle.wanted(bundle.machines(config), builder)
     progress = options.progress_of(verbose=verbose, quiet=quiet)
     if install_missing and (missing := builder.missing_tools(names)):
         host.install(missing, progress)

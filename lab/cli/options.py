@@ -43,7 +43,7 @@ ProviderOption = Annotated[
     typer.Option(
         "--provider",
         metavar="NAME",
-        help="Where machines come from: uml, podman or ssh.",
+        help="Where machines come from: uml, podman, ssh or vagrant.",
         autocompletion=completion.providers,
     ),
 ]

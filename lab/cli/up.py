@@ -23,8 +23,13 @@ def command(
     provider: options.ProviderOption = None,
     proxy_mode: options.ModeOption = None,
     timeout: Annotated[
-        int, typer.Option(min=10, help="Seconds for forming the cluster, once its machines run.")
-    ] = 900,
+        int | None,
+        typer.Option(
+            min=10,
+            help="Seconds for forming the cluster, once its machines run (default: what kubernetes.*_timeout "
+            "add up to, 900).",
+        ),
+    ] = None,
     install_missing: Annotated[
         bool, typer.Option("--install-missing", help="As root on Debian: install what is missing.")
     ] = False,

@@ -14,6 +14,7 @@ PROVIDERS = {
     "uml": "lab.providers.uml:UmlProvider",
     "podman": "lab.providers.podman:PodmanProvider",
     "ssh": "lab.providers.ssh:SshProvider",
+    "vagrant": "lab.providers.vagrant:VagrantProvider",
 }
 
 

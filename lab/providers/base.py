@@ -36,6 +36,10 @@ class Provider(ABC):
         self.config = config
         self.state = state
 
+    def further_tools(self) -> tuple[Tool, ...]:
+        """Host commands that only this lab's configuration asks for."""
+        return ()
+
     @abstractmethod
     def faults(self) -> list[str]:
         """Everything else on the host that stands in the way, one a line, all at once; touches nothing."""

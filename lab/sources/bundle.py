@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab import paths
+from lab import paths, vagrant_box
 from lab.bundle.builder import Builder
 from lab.bundle.component import Components
 from lab.bundle.kinds import disk
@@ -21,6 +21,7 @@ DISK = "node-disk"
 PARTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "uml": {"kernel": ("kernel", "linux"), "disk": (DISK, "disk.img")},
     "podman": {"tree": ("node-tree", "root")},
+    vagrant_box.NAME: {"box": vagrant_box.PART},
 }
 # Components with programs for the operator.
 PROGRAMS = {"kubectl": "kubernetes", "kubeadm": "kubernetes", "prober": "prober"}
@@ -30,6 +31,12 @@ def builder(version: str) -> Builder:
     """The builder for a Kubernetes release such as `1.37.2`."""
     minor = ".".join(version.split(".")[:2])
     return Builder(Components.load(paths.share("bundle"), minor), paths.cache())
+
+
+def machines(config: Config) -> str:
+    """Whose parts a lab's machines are made of: the provider's, or those of the box that is built here."""
+    own = config.provider == "vagrant" and config.vagrant.box == vagrant_box.NAME
+    return vagrant_box.NAME if own else config.provider
 
 
 def wanted(provider: str, make: Builder) -> list[str]:
@@ -75,17 +82,17 @@ class BundleSource(Source):
     def machine_image(self, config: Config) -> dict[str, Path]:
         """Kernel and disk for uml, the tree for podman, nothing for machines that are not made here."""
         built = self._builder(config).built
-        parts = PARTS.get(config.provider, {})
+        parts = PARTS.get(machines(config), {})
         return {part: built(component).folder / inside for part, (component, inside) in parts.items()}
 
     def extravars(self, config: Config) -> dict[str, Any]:
         """What is on the disk, for machines that are prepared, and where it is on this host, for others."""
         make = self._builder(config)
         store = make.store.root
-        baked = config.provider in PARTS
+        baked = machines(config) in PARTS
         if baked:
             # A tree notes what its disk did; the disk itself need not be in the store for it.
-            name = next(c for c, _ in PARTS[config.provider].values() if c.startswith("node-"))
+            name = next(c for c, _ in PARTS[machines(config)].values() if c.startswith("node-"))
             facts = make.built(name).facts
         else:
             facts = disk.contents(disk_spec(make), {name: make.built(name) for name in installed(make)})
@@ -97,7 +104,7 @@ class BundleSource(Source):
         return self._builder(config).built(PROGRAMS[name]).folder / "bin" / name
 
     def _wanted(self, config: Config) -> list[str]:
-        return wanted(config.provider, self._builder(config))
+        return wanted(machines(config), self._builder(config))
 
     def _builder(self, config: Config) -> Builder:
         version = config.kubernetes.version

@@ -30,8 +30,8 @@ class Raised:
     up: Result
     config: Path
 
-    def again(self) -> Result:
-        return self.lab.named("up", "--config", str(self.config), timeout=120)
+    def again(self, *, timeout: float = 120) -> Result:
+        return self.lab.named("up", "--config", str(self.config), timeout=timeout)
 
     def client(self) -> Client:
         """The user's own way to the API: the kubeconfig, on this host, through 127.0.0.1."""
@@ -44,10 +44,10 @@ class Raised:
         return Client(config=config, trust_env=False)
 
 
-def raise_lab(lab: Lab, config: str) -> Raised:
+def raise_lab(lab: Lab, config: str, *, timeout: float = 400) -> Raised:
     file = lab.root / "lab.yaml"
     file.write_text(config)
-    up = lab.named("up", "--config", str(file), timeout=400).assert_success()
+    up = lab.named("up", "--config", str(file), timeout=timeout).assert_success()
     return Raised(lab, up, file)
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import get_args
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -14,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab import config_file
-from lab.config import LABEL_RULE, Config, check_name, from_values, load, schema
+from lab.config import (
+    LABEL_RULE,
+    Config,
+    KubernetesConfig,
+    ProviderName,
+    check_name,
+    from_values,
+    load,
+    schema,
+)
 from lab.config_cross import nearest
 from lab.errors import Exit, InputError
 from lab.versions import known
@@ -26,6 +36,7 @@ MEMORY_FAULT = (
     "  - machine.memory: 512 is less than 1024 MiB; a control plane does not start in that "
     "(kubeadm asks for 1700)"
 )
+PROVIDERS = ", ".join(get_args(ProviderName))
 SCHEDULERS = "rr, wrr, lc, wlc, sh, mh, dh, sed, nq"
 
 Write = Callable[[str], Path]
@@ -124,7 +135,7 @@ forward: {api: 70000, node_ports: {30000: 8080, 30001: 8080, 99: auto}}
 
     assert str(caught.value).splitlines() == [
         f"16 faults in {path}; nothing was touched.",
-        "  - provider: 'umll' is not known; did you mean uml? (there are: uml, podman, ssh)",
+        f"  - provider: 'umll' is not known; did you mean uml? (there are: {PROVIDERS})",
         "  - network.plugin: 3 is not known (there are: flannel, routed)",
         MODE_FAULT,
         f"  - nodes[1].name: 'Master' is not a DNS label: {LABEL_RULE}",
@@ -171,7 +182,7 @@ forward: {api: 70000, node_ports: {30000: 8080, 30001: 8080, 99: auto}}
         ("kubernetes: {version: 1.37}", "kubernetes.version: 1.37 is not text; put it in quotes"),
         (
             "kubernetes: 3",
-            "kubernetes: must hold keys and values: version, pod_cidr, service_cidr, control_plane_timeout",
+            f"kubernetes: must hold keys and values: {', '.join(KubernetesConfig.model_fields)}",
         ),
         ("name: a-name-longer-than-twenty", "name: 'a-name-longer-than-twenty' is longer than 20 characters"),
         ("machine: {memory: much}", "machine.memory: 'much' is not a whole number"),

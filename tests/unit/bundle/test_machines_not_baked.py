@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import paths, providers
-from lab.config import Config
+from lab import paths, providers, vagrant_box
+from lab.config import Config, VagrantConfig
 from lab.sources import bundle
 
 BAKED = set(bundle.PARTS)
@@ -58,4 +58,13 @@ def test_every_package_they_need_is_in_the_root_of_the_others() -> None:
 
 
 def test_every_provider_that_bakes_is_in_the_table() -> None:
-    assert set(providers.PROVIDERS) >= BAKED
+    assert set(providers.PROVIDERS) >= BAKED - {vagrant_box.NAME}
+
+
+def test_virtual_machines_are_baked_when_they_are_of_our_box() -> None:
+    stock = of("vagrant")
+    ours = stock.model_copy(update={"vagrant": VagrantConfig(box=vagrant_box.NAME)})
+    assert bundle.machines(stock) not in BAKED
+    make = bundle.builder(Config().kubernetes.version)
+    assert {"node-box"} == set(bundle.wanted(bundle.machines(ours), make)) - set(bundle.PROGRAMS.values())
+    assert bundle.machines(ours.model_copy(update={"provider": "uml"})) == "uml"
