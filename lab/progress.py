@@ -9,11 +9,12 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 
 def duration(seconds: float) -> str:
@@ -147,3 +148,10 @@ def result_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
         result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def result_styled(lines: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """Print a result as lines of (style, text), to stdout: in colour on a terminal, plain anywhere else."""
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*((text, style) for style, text in line)))

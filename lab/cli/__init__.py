@@ -28,6 +28,7 @@ def application() -> typer.Typer:
         down,
         evidence,
         exec,  # noqa: A004 -- the verb's name
+        explain,
         kubeconfig,
         kubectl,
         list_labs,
@@ -36,6 +37,7 @@ def application() -> typer.Typer:
         status,
         test,
         up,
+        verify,
         version,
     )
 
@@ -60,6 +62,8 @@ def application() -> typer.Typer:
     app.command("kubeconfig")(kubeconfig.command)
     app.command("proxy-mode")(proxy_mode.command)
     app.command("test", context_settings=theirs)(test.command)
+    app.command("verify")(verify.command)
+    app.command("explain")(explain.command)
     app.command("evidence")(evidence.command)
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")
