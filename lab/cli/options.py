@@ -45,7 +45,7 @@ Image = Annotated[
     typer.Option(
         "--image",
         metavar="IMAGE",
-        help="With --kubeconfig: of the pods that look at the nodes (default: the lab's tools, where they are).",
+        help="With --kubeconfig: the image of the pods that look at the nodes (default: the lab's own).",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show every task as a line.")]

@@ -1,4 +1,4 @@
-"""A Service explained: what it is, what stands behind it, and the way to each of its addresses on one node."""
+"""A Service explained: what it is, what is behind it, and the way to each of its addresses on a node."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ Shares = Mapping[str, Fraction]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One box: what it is, what it says below that, how deep it hangs, and how much of each client gets there."""
+    """One box: what it is, what it says below that, how deep it hangs, and each client's share."""
 
     kind: str
     text: str
@@ -130,7 +130,7 @@ def _heads(names: list[str]) -> Iterator[str]:
         said = _short(name.removeprefix("a "), 9)
         if name.startswith("a pod"):
             said = "a pod"
-        yield f'<text class="head" x="{_right(names, place):g}" y="20" text-anchor="middle">{escape(said)}</text>'
+        yield f'<text class="head" x="{_right(names, place):g}" y="20">{escape(said)}</text>'
 
 
 def _lines(tree: list[Row], head: int) -> Iterator[str]:
@@ -155,13 +155,14 @@ def _box(row: Row, names: list[str], y: float) -> Iterator[str]:
     small = int((width - 12) / 5.6)
     yield f'<g class="{row.kind}{used}"><title>{escape(f"{row.text} {row.below}".strip())}</title>'
     yield f'<rect x="{x}" y="{y:g}" width="{width}" height="38" rx="6"/>'
-    yield f'<text class="name" x="{x + 7}" y="{y + (17 if row.below else 23):g}">{escape(_short(row.text, room))}</text>'
+    middle = y + (17 if row.below else 23)
+    yield f'<text class="name" x="{x + 7}" y="{middle:g}">{escape(_short(row.text, room))}</text>'
     if row.below:
         yield f'<text class="below" x="{x + 7}" y="{y + 31:g}">{escape(_short(row.below, small))}</text>'
     for place, name in enumerate(names):
         share = row.shares.get(name, Fraction(0))
-        said = words.share(share) if share else "–"
-        yield f'<text class="share" x="{_right(names, place):g}" y="{y + 23:g}" text-anchor="middle">{said}</text>'
+        said = words.share(share) if share else words.NONE
+        yield f'<text class="share" x="{_right(names, place):g}" y="{y + 23:g}">{said}</text>'
     yield "</g>"
 
 

@@ -61,4 +61,4 @@ def _shares(step: Step, names: list[str]) -> str:
     whole = [
         text if len(who) == len(names) else f"{text} of {', '.join(who)}" for text, who in by_share.items()
     ]
-    return "; ".join(whole) or "–"
+    return "; ".join(whole) or words.NONE

@@ -1,4 +1,4 @@
-"""A walk: every rule that new connections to one address meet on a node, and what becomes of each client's."""
+"""A walk: every rule that new connections to an address meet on a node, and what becomes of each client's."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Step:
         rule: the rule as its own tool prints it, without counters.
         words: what it does, in plain words.
         packets: how often it has matched; None where nothing counts that.
-        shares: of each client's new connections, how many this rule takes, by the client's name; none: it does
-            not match that client.
+        shares: of each client's new connections, what this rule takes, by the client's name; none: it
+            does not match that client.
         end: the endpoint it sends them to, if it is the one that chooses.
         leads: the chain it sends them to, if it does.
     """

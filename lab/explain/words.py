@@ -25,6 +25,8 @@ def pods(way: str, *, yes: bool) -> str:
     return f"from pods ({told})" if yes else f"from clients that are no pods (not {told})"
 
 
+NONE = "-"
+"""Stands for no share at all."""
 NODE = "from this node's own processes"
 REMEMBERED = "from a client that came here in the last {} s (session affinity)"
 MARK = "mark them, to leave with this node's address as their source"
@@ -80,7 +82,7 @@ _CHAINS = {
 
 
 def sentence(conditions: list[str], action: str) -> str:
-    """`From …, to …: do this.`"""
+    """Conditions and an action as one sentence: `From …, to …: do this`."""
     text = (
         f"{', '.join(condition for condition in conditions if condition)}: {action}"
         if any(conditions)

@@ -21,7 +21,7 @@ class Node:
     addresses: tuple[str, ...]
     """All of its addresses, loopback too, without those of kube-ipvs0."""
     pod_cidr: str | None
-    """How kube-proxy tells pods from others: the cluster's pod CIDR, or `iifname cni0`; None if it does not."""
+    """How kube-proxy tells pods from others: the cluster's pod CIDR, or `iifname cni0`; None: not at all."""
     zone: str | None = None
     ports_on: tuple[str, ...] = ()
     """kube-proxy's `nodePortAddresses` (CIDRs, or `primary`); empty: the mode's default."""
@@ -56,7 +56,7 @@ class Node:
         if self.ports_on == ("primary",) or (not self.ports_on and mode == "nftables"):
             return (self.address,)
         found = within(self.addresses, self.ports_on) if self.ports_on else self.addresses
-        # 127/8 is iptables mode's alone, by a choice of its own; and never by an address that was not asked for.
+        # Only iptables mode serves NodePorts on localhost, unless it is told not to.
         if mode != "iptables" or not self.localhost_node_ports:
             found = tuple(ip for ip in found if not ip.startswith("127."))
         return found

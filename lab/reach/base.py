@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from lab import shell
 from lab.errors import BringUpError, InputError
@@ -26,7 +26,7 @@ class Reach(AbstractContextManager["Reach"], ABC):
         kubeconfig: the file it shall use.
     """
 
-    is_lab = False
+    is_lab: ClassVar[bool] = False
     """Whether the cluster is a lab of this user's, so that connections to its Services are welcome."""
 
     def __init__(self, kubectl: str | Path, kubeconfig: Path) -> None:

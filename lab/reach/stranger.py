@@ -1,7 +1,7 @@
 """Any cluster, by its kubeconfig alone: the nodes are seen from a DaemonSet in a namespace of its own.
 
-Its pods are privileged and in the node's network, with the node's files mounted read-only for programs that the
-image lacks. Nothing but that namespace is made, and it is removed whatever happens.
+Its pods are privileged and in the node's network, with the node's files mounted read-only for programs that
+the image lacks. Nothing but that namespace is made, and it is removed whatever happens.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ AT_ONCE = 32
 #: Programs of the node stand in for those that the image lacks.
 TOOLS = r"""
 PATH=$PATH:/usr/sbin:/sbin:/tmp/of-the-node; export PATH; mkdir -p /tmp/of-the-node
-for tool in iptables-save iptables-nft-save iptables-legacy-save nft ipvsadm ipset ip conntrack curl bash timeout; do
+for tool in iptables-save iptables-nft-save iptables-legacy-save nft ipvsadm ipset ip conntrack curl bash \
+  timeout; do
   if ! command -v $tool >/dev/null; then
-    printf '#!/bin/sh\nexec chroot /host %s "$@"\n' $tool >/tmp/of-the-node/$tool && chmod +x /tmp/of-the-node/$tool
+    printf '#!/bin/sh\nexec chroot /host %s "$@"\n' $tool >/tmp/of-the-node/$tool
+    chmod +x /tmp/of-the-node/$tool
   fi
 done
 """
@@ -48,7 +50,8 @@ class Stranger(Reach):
 
     Args:
         kubeconfig: its file; the current context is used.
-        image: the image of the pods, with a shell, curl and sleep; None: the lab's own tools image, if the nodes have it.
+        image: the image of the pods, with a shell and sleep; None: the lab's own tools, if
+            the nodes have them.
 
     Raises:
         InputError: there is no such file, or an image must be given.

@@ -1,1 +1,1 @@
-"""EndpointSlices, programmed rules and observed traffic of every Service on every node, held against each other."""
+"""EndpointSlices, programmed rules and observed traffic, held against each other for every Service."""

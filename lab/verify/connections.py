@@ -1,4 +1,4 @@
-"""A few connections from a node to its ClusterIPs, and where the node's connection tracking says they went."""
+"""A few connections from a node to its ClusterIPs, and where its connection tracking says they went."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Connections:
 
 
 def script(targets: Sequence[tuple[Frontend, int]]) -> str:
-    """The script that makes so many connections to each address, one address after another, several at once."""
+    """The script that makes so many connections to each address, several addresses at once."""
     addresses = "|".join(sorted({rf" dst={re.escape(front.ip)} " for front, _ in targets}))
     lines = [_TRY % {"connect": CONNECT, "addresses": shlex.quote(addresses)}, "tracked before"]
     for place in range(0, len(targets), AT_ONCE):

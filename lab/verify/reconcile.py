@@ -16,8 +16,8 @@ from lab.reach.base import Reach
 from lab.verify.view import Objects, View, look
 
 SETTLE: Mapping[str, float] = MappingProxyType({"iptables": 10.0, "ipvs": 30.0, "nftables": 10.0})
-"""Seconds that kube-proxy gets after the API's last change until a disagreement counts, by mode: its rounds are at
-least 1 s apart, and one of ipvs mode takes several on a slow node."""
+"""Seconds that kube-proxy gets after the API's last change until a disagreement counts, by mode: its rounds
+are at least 1 s apart, and one of ipvs mode takes several on a slow node."""
 RESTLESS = 120.0
 """Seconds after which the last disagreement counts although the API has not come to rest."""
 PAUSE = 0.5

@@ -51,7 +51,7 @@ class Report:
     def text(self) -> Iterator[str]:
         """For a person: the first disagreement with all there is to it, or that there is none."""
         if not self.differences:
-            yield f"{'EndpointSlices = rules = traffic' if self.traffic else 'EndpointSlices = rules'}: {self._what()}"
+            yield f"EndpointSlices = rules{' = traffic' if self.traffic else ''}: {self._what()}"
             return
         yield from _lines(self.differences[0])
         rest = len(self.differences) - 1

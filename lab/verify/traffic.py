@@ -1,8 +1,8 @@
-"""Observed traffic against the rules: a few connections from every node to its ClusterIPs, and their counters.
+"""Observed traffic against the rules: a few connections from every node to its ClusterIPs, and counters.
 
-What is compared, for each ClusterIP of TCP: that connections are made where the rules have backends, and refused
-where they refuse; that each went to an endpoint the rules allow (connection tracking says so); that the rules'
-own counters moved by at least as many; and that session affinity kept a client's connections together.
+What is compared, for each ClusterIP of TCP: that connections are made where the rules have backends, and
+refused where they refuse; that each went to an endpoint the rules allow (connection tracking says so); that
+the rules' own counters moved by at least as many; and that session affinity kept a client's together.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,9 +26,9 @@ ZONE = "topology.kubernetes.io/zone"
 class Objects:
     """The API's objects, as `kubectl get -o json` gives its items."""
 
-    services: list[Object]
-    slices: list[Object]
-    nodes: dict[str, Object]
+    services: Sequence[Object]
+    slices: Sequence[Object]
+    nodes: Mapping[str, Object]
 
     @classmethod
     def read(cls, reach: Reach) -> Objects:
