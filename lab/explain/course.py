@@ -8,7 +8,6 @@ from fractions import Fraction
 from importlib import import_module
 
 from lab.explain.walk import Amount, Client, Flow, Record, Stream, Walk, seen_from
-from lab.proxy.addresses import IPVS_DEVICE, interface_addresses
 from lab.proxy.model import Frontend, Kind
 from lab.proxy.node import Node
 
@@ -30,8 +29,7 @@ class Course(ABC):
 
     def __init__(self, outputs: Mapping[str, str], node: Node) -> None:
         self.node = node
-        bound = interface_addresses(outputs["ip-addr"]).get(IPVS_DEVICE, ())
-        self.own: frozenset[str] = frozenset((*node.addresses, *bound))
+        self.own: frozenset[str] = frozenset((*node.addresses, *node.bound))
         """Addresses that are the node's own; those bound for ipvs are too."""
         self.read(outputs)
 

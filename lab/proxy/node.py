@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.proxy.addresses import local_addresses
+from lab.proxy.addresses import IPVS_DEVICE, interface_addresses, local_addresses
 from lab.proxy.settings import within
+
+EVERYTHING = "0.0.0.0/0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Node:
     zone: str | None = None
     ports_on: tuple[str, ...] = ()
     """kube-proxy's `nodePortAddresses` (CIDRs, or `primary`); empty: the mode's default."""
+    bound: tuple[str, ...] = ()
+    """Addresses on kube-ipvs0."""
     localhost_node_ports: bool = True
     """`iptables.localhostNodePorts`; the other modes never serve NodePorts on localhost."""
 
@@ -48,6 +52,7 @@ class Node:
             pod_cidr=pod_cidr,
             zone=zone,
             ports_on=ports_on,
+            bound=interface_addresses(ip_addr).get(IPVS_DEVICE, ()),
             localhost_node_ports=localhost_node_ports,
         )
 
@@ -55,7 +60,10 @@ class Node:
         """Where NodePorts are served."""
         if self.ports_on == ("primary",) or (not self.ports_on and mode == "nftables"):
             return (self.address,)
-        found = within(self.addresses, self.ports_on) if self.ports_on else self.addresses
+        found = self.addresses
+        if self.ports_on and EVERYTHING not in self.ports_on:
+            # Asked for by network, kube-proxy takes what it has bound to kube-ipvs0 as well.
+            found = within((*self.addresses, *self.bound), self.ports_on)
         # Only iptables mode serves NodePorts on localhost, unless it is told not to.
         if mode != "iptables" or not self.localhost_node_ports:
             found = tuple(ip for ip in found if not ip.startswith("127."))
