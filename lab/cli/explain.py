@@ -55,7 +55,10 @@ def command(
     if html is not None and not html.absolute().parent.is_dir():
         raise InputError(f"There is no folder {str(html.absolute().parent)!r} to write the page to.")
     progress = options.progress_of(quiet=quiet)
-    with options.reach(name, kubeconfig, image) as reach, progress.step("Reading the rules"):
+    with (
+        options.reached(name, kubeconfig, image, progress) as reach,
+        progress.step("Reading the rules"),
+    ):
         told = look(reach, service, namespace=namespace, node=node, client=client, port=port)
     if html is not None:
         write_text(html, page.render(told))

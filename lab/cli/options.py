@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -94,6 +96,17 @@ def living(name: str | None) -> Living:
 def progress_of(*, verbose: bool = False, quiet: bool = False) -> Progress:
     """The display of one command."""
     return Progress(verbose=verbose, quiet=quiet)
+
+
+@contextmanager
+def reached(
+    name: str | None, kubeconfig: Path | None, image: str | None, progress: Progress
+) -> Iterator[Reach]:
+    """The cluster that is meant, for as long as it is looked at."""
+    with ExitStack() as stack:
+        with nullcontext() if kubeconfig is None else progress.step("Starting a pod on every node"):
+            found = stack.enter_context(reach(name, kubeconfig, image))
+        yield found
 
 
 def reach(name: str | None, kubeconfig: Path | None, image: str | None) -> Reach:

@@ -47,7 +47,7 @@ def command(
 
     progress = options.progress_of(quiet=quiet)
     begun = time.monotonic()
-    with options.reach(name, kubeconfig, image) as reach:
+    with options.reached(name, kubeconfig, image, progress) as reach:
         with progress.step("Reading EndpointSlices and every node's rules"):
             rules = reconcile(reach, settle=settle)
         seen = None

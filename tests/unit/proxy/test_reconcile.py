@@ -69,7 +69,7 @@ def test_a_change_in_flight_is_waited_for() -> None:
 
 def test_the_bound_begins_again_with_each_change_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("lab.verify.reconcile.time.monotonic", lambda: float(next(clock)))
     reach = FakeReach()
     reach.changes["node01"] = [replaced("iptables-save", ":6443", ":6444")]
     still = reconcile(reach, settle=10).rounds

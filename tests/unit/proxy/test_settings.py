@@ -1,4 +1,4 @@
-"""kube-proxy's own configuration: what it says, and that rules then equal the slices in every captured run."""
+"""What kube-proxy says of its own configuration; known, rules equal the slices in every captured run."""
 
 from __future__ import annotations
 

@@ -182,7 +182,9 @@ def test_an_unknown_rule_on_the_way_is_an_error(mode: str, dump: str, old: str, 
 def test_what_no_rule_is_about_is_passed_on() -> None:
     for mode, run in RUNS[:1] + RUNS[3:4]:
         outcome = sole(walked(ways(mode, run)[0], Frontend("192.0.2.1", 80, "TCP"), OUTSIDE))
-        assert (outcome.passed, dict(outcome.ends), dict(outcome.refused)) == (1, {}, {})
+        assert outcome.passed == 1
+        assert not outcome.ends
+        assert not outcome.refused
 
 
 def test_a_closed_port_of_a_cluster_ip_is_refused_by_nftables() -> None:
