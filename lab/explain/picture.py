@@ -22,19 +22,19 @@ COLUMN = 50
 MOST = 40
 """Endpoints drawn; the rules below the picture have them all."""
 
-# Chains that every Service shares, and those of one endpoint only, are left out of the picture.
-_SHARED = (
-    "KUBE-SVC-",
-    "KUBE-SVL-",
-    "KUBE-EXT-",
-    "KUBE-FW-",
-    "service-",
-    "local-",
-    "external-",
-    "firewall-",
-    "virtual server",
-)
-_NOT_SHOWN = ("service-endpoints-check",)
+# What the boxes say below a chain's name; chains that all Services share, or that are of one endpoint, have none.
+_CHAINS = {
+    "KUBE-SVC-": "choose among all endpoints",
+    "KUBE-SVL-": "choose on this node only",
+    "KUBE-EXT-": "an external address",
+    "KUBE-FW-": "sources let through",
+    "service-": "choose among all endpoints",
+    "local-": "choose on this node only",
+    "external-": "an external address",
+    "firewall-": "sources let through",
+    "virtual server": "",
+}
+_SHARED = ("service-endpoints-check", "firewall-check")
 _REFUSED = {Refusal.REJECT: "refused at once", Refusal.DROP: "dropped"}
 
 Shares = Mapping[str, Fraction]
@@ -69,22 +69,11 @@ def rows(told: Explanation, walk: Walk) -> list[Row]:
     for step in walk.steps:
         depth = hangs.get(step.depth, 0)
         if step.leads is not None:
-            shown = (
-                step.leads.startswith(_SHARED) and step.leads not in _NOT_SHOWN and any(step.shares.values())
-            )
+            below = _chain(step.leads)
+            shown = below is not None and any(step.shares.values())
             hangs[step.depth + 1] = depth + 1 if shown else depth
-            if shown:
-                if step.leads.startswith("virtual server"):
-                    hangs[step.depth + 1] = depth + 1
-                found.append(
-                    Row(
-                        "chain",
-                        step.leads,
-                        words.to_chain(step.leads) if "-" in step.leads else "",
-                        depth + 1,
-                        step.shares,
-                    )
-                )
+            if below is not None and shown:
+                found.append(Row("chain", step.leads, below, depth + 1, step.shares))
         elif step.end is not None:
             ends += 1
             if ends <= MOST:
@@ -101,6 +90,13 @@ def rows(told: Explanation, walk: Walk) -> list[Row]:
     if any(passed.values()):
         found.append(Row("passed", "no rule of kube-proxy's", "passed on as they are", 1, passed))
     return found
+
+
+def _chain(name: str) -> str | None:
+    """What a chain is for; None if it gets no box."""
+    if name in _SHARED:
+        return None
+    return next((said for start, said in _CHAINS.items() if name.startswith(start)), None)
 
 
 def svg(told: Explanation, walk: Walk) -> str:
