@@ -22,7 +22,7 @@ COLUMN = 50
 MOST = 40
 """Endpoints drawn; the rules below the picture have them all."""
 
-# What the boxes say below a chain's name; chains that all Services share, or that are of one endpoint, have none.
+# What boxes say below a chain's name; chains that all Services share, or of one endpoint, get no box.
 _CHAINS = {
     "KUBE-SVC-": "choose among all endpoints",
     "KUBE-SVL-": "choose on this node only",

@@ -1,6 +1,6 @@
 """What a node's kube-proxy says of its own configuration: `/configz` on its metrics port.
 
-Upstream: `KubeProxyConfiguration` (kubeproxy.config.k8s.io/v1alpha1).
+Upstream: `KubeProxyConfiguration` of kubeproxy.config.k8s.io: v1alpha1 since 1.36, the internal one before.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _of(config: Mapping[str, Any], *path: str) -> Any:
 def _pods(config: Mapping[str, Any], pod_cidr: str | None) -> str | None:
     how = _of(config, "detectLocalMode") or "ClusterCIDR"
     if how == "ClusterCIDR":
-        cidrs = (_of(config, "clusterCIDR") or "").split(",")
+        # Releases before 1.36 tell their internal configuration, which has a list.
+        cidrs = _of(config, "detectLocal", "clusterCIDRs") or (_of(config, "clusterCIDR") or "").split(",")
         return next((cidr.strip() for cidr in cidrs if "." in cidr), None)
     if how == "NodeCIDR":
         return pod_cidr

@@ -16,10 +16,11 @@ from lab.reach.base import Object, Reach
 ADDRESSES = {"master": "192.168.1.200", "node01": "192.168.1.201", "node02": "192.168.1.202"}
 CONFIG = {
     "kubeproxy.config.k8s.io": {
-        "ClusterCIDR": "10.244.0.0/16",
-        "DetectLocalMode": "ClusterCIDR",
-        "IPVS": {"Scheduler": ""},
-        "NodePortAddresses": None,
+        "clusterCIDR": "10.244.0.0/16",
+        "detectLocalMode": "",
+        "detectLocal": {"bridgeInterface": "", "interfaceNamePrefix": ""},
+        "ipvs": {"scheduler": ""},
+        "nodePortAddresses": None,
     }
 }
 Change = Callable[[dict[str, str]], None]

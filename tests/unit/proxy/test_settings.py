@@ -20,9 +20,9 @@ def configz(**config: Any) -> str:
     return json.dumps({"kubeproxy.config.k8s.io": config})
 
 
-def test_as_kube_proxy_spells_it() -> None:
+def test_as_kube_proxy_before_1_36_spells_it() -> None:
     text = configz(
-        ClusterCIDR="fd00::/48,10.244.0.0/16",
+        DetectLocal={"ClusterCIDRs": ["fd00::/48", "10.244.0.0/16"]},
         DetectLocalMode="ClusterCIDR",
         IPVS={"Scheduler": "wrr"},
         Linux={"MasqueradeAll": True},
@@ -43,6 +43,7 @@ def test_as_kube_proxy_spells_it() -> None:
     [
         ({}, None),
         ({"clusterCIDR": "10.244.0.0/16"}, "10.244.0.0/16"),
+        ({"clusterCIDR": "fd00::/48,10.244.0.0/16", "detectLocalMode": ""}, "10.244.0.0/16"),
         ({"detectLocalMode": "NodeCIDR"}, "10.244.1.0/24"),
         ({"detectLocalMode": "BridgeInterface", "detectLocal": {"bridgeInterface": "cni0"}}, "iifname cni0"),
         (
