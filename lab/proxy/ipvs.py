@@ -104,7 +104,7 @@ class _Node:
         """Whether the frontend is in a set of node ports: by port, or for SCTP by address and port."""
         if front.protocol == "SCTP":
             return self._in(f"{prefix}-SCTP-HASH", front)
-        return front.port in self._set(f"{prefix}-{front.protocol}").ports()
+        return (str(front.port),) in self._set(f"{prefix}-{front.protocol}").entries
 
     def _kind(self, front: Frontend) -> Kind | None:
         if self._in("KUBE-CLUSTER-IP", front):

@@ -88,16 +88,22 @@ def look(reach: Reach, objects: Objects, *, only: Iterable[str] | None = None) -
         LabError: nodes could not be looked at; names each with the reason.
         InputError: kube-proxy does not serve there, or in a mode that is not known.
     """
-    views, silent, strange = {}, [], []
+    views: dict[str, View] = {}
+    silent: list[str] = []
+    strange: list[str] = []
     for name, said in reach.run(commands.look(), timeout=LOOK, only=only).items():
         if not said.ok:
             silent.append(f"{name}: {(shell.tail(said.stderr, 1) or ['no answer'])[0]}")
             continue
         outputs = commands.split(said.stdout)
         mode = outputs.get("proxy-mode", "").strip()
-        if mode in proxy.READERS:
-            views[name] = _view(name, mode, outputs, objects.nodes.get(name) or {})
-        else:
+        try:
+            known = mode in proxy.READERS
+            views |= {name: _view(name, mode, outputs, objects.nodes.get(name) or {})} if known else {}
+        except proxy.UnreadableDump as error:
+            silent.append(f"{name}: {error.what}")
+            continue
+        if not known:
             strange.append(f"{name}: {mode or 'no answer on 127.0.0.1:10249'}")
     if silent:
         raise LabError("Nodes could not be looked at.", details=silent)

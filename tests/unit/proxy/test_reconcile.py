@@ -132,6 +132,13 @@ def test_a_node_without_kube_proxy_is_an_error_that_names_it() -> None:
         reconcile(reach)
 
 
+def test_a_kube_proxy_that_does_not_tell_its_configuration_is_named() -> None:
+    reach = FakeReach()
+    reach.changes["node02"] = [lambda texts: texts.update({"configz": "404 page not found"})]
+    with pytest.raises(LabError, match="node02: This is no /configz of kube-proxy's"):
+        reconcile(reach)
+
+
 @pytest.fixture
 def reach(monkeypatch: pytest.MonkeyPatch) -> FakeReach:
     """The cluster that the command finds."""
