@@ -65,7 +65,7 @@ def _walk(told: Explanation, walk: Walk) -> Iterator[str]:
 
 def _rule(step: Step, names: list[str]) -> str:
     hit = "hit" if any(step.shares.values()) else "miss"
-    counted = "" if step.packets is None else f" · {step.packets} connections so far"
+    counted = "" if step.packets is None else f" · matched {step.packets} times"
     shares = " · ".join(
         f"{escape(name)} <b>{words.share(step.shares[name])}</b>" for name in names if step.shares.get(name)
     )

@@ -35,7 +35,7 @@ def _walk(told: Explanation, walk: Walk) -> Iterator[Line]:
             yield [("cyan", f"{indent}{step.chain}")]
             chain = step.chain
         hit = any(step.shares.values())
-        counted = "" if step.packets is None else f"  [{step.packets} connections so far]"
+        counted = "" if step.packets is None else f"  [matched {step.packets} times]"
         yield [
             ("green" if hit else "dim", f"{indent}  {_shares(step, names)}"),
             ("" if hit else "dim", f"  {step.words}"),
