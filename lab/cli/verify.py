@@ -30,7 +30,7 @@ def command(
             min=0,
             metavar="SECONDS",
             help="How long after the last change a disagreement may be a change in flight "
-            "(default: 10; 30 in ipvs mode).",
+            "(default: 20; 30 in ipvs mode).",
         ),
     ] = None,
     output: options.OutputOption = options.Output.TEXT,
