@@ -27,15 +27,15 @@ eval "iptables -t nat -D ${rule#-A }"
 echo "$rule"
 """,
     "nftables": """
-nft list table ip kube-proxy > /tmp/kept
-element=$(grep -o '[0-9.]* . tcp . 80 : goto service-[A-Z0-9]*-default/mytest-svc/tcp/' /tmp/kept | head -n 1)
+pattern='[0-9.]* . tcp . 80 : goto service-[A-Z0-9]*-default/mytest-svc/tcp/'
+element=$(nft list map ip kube-proxy service-ips | grep -o "$pattern" | tee /tmp/kept)
 nft delete element ip kube-proxy service-ips "{ ${element% : *} }"
 echo "$element"
 """,
 }
 MEND = {
     "iptables": "iptables-restore < /tmp/kept",
-    "nftables": "nft flush table ip kube-proxy; nft delete table ip kube-proxy; nft -f /tmp/kept",
+    "nftables": 'nft add element ip kube-proxy service-ips "{ $(cat /tmp/kept) }"',
 }
 
 
