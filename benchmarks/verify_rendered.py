@@ -22,7 +22,7 @@ from rendered_nft import nftables
 
 from lab.proxy.settings import Settings
 from lab.proxy.slices import Node, expect
-from lab.verify.reconcile import disagreements
+from lab.verify.reconcile import everywhere
 from lab.verify.view import Objects, View
 
 ENDPOINTS = 10
@@ -52,9 +52,12 @@ def timed(mode: str, size: int) -> tuple[float, float, int]:
     dumps = [empty | RENDERERS[mode](expect(mode, services, slices, node)) for node in nodes]
     begun, busy = time.perf_counter(), time.process_time()
     objects = Objects(json.loads(services_text)["items"], json.loads(slices_text)["items"], {})
-    for node, outputs in zip(nodes, dumps, strict=True):
-        found = disagreements(View(node, mode, Settings(pods=node.pod_cidr), outputs), objects)
-        assert not found, found[0]
+    views = [
+        View(node, mode, Settings(pods=node.pod_cidr), outputs)
+        for node, outputs in zip(nodes, dumps, strict=True)
+    ]
+    found = everywhere(views, objects)
+    assert not found, found[0]
     dumped = sum(len(text) for dump in dumps for text in dump.values())
     return time.perf_counter() - begun, time.process_time() - busy, dumped
 
