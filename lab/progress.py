@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions
@@ -171,3 +171,10 @@ def result_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
         result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def result_styled(lines: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """Print a result as lines of (style, text), to stdout: in colour on a terminal, plain anywhere else."""
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*((text, style) for style, text in line)))

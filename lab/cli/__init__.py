@@ -28,6 +28,7 @@ def application() -> typer.Typer:
         down,
         evidence,
         exec,  # noqa: A004 -- the verb's name
+        explain,
         kubeconfig,
         kubectl,
         lesson,
@@ -38,6 +39,7 @@ def application() -> typer.Typer:
         status,
         test,
         up,
+        verify,
         version,
         workshop,
     )
@@ -63,6 +65,8 @@ def application() -> typer.Typer:
     app.command("proxy-mode")(proxy_mode.command)
     app.command("test", context_settings=theirs)(test.command)
     app.command("nightly", context_settings=theirs)(nightly.command)
+    app.command("verify")(verify.command)
+    app.command("explain")(explain.command)
     app.command("evidence")(evidence.command)
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")
