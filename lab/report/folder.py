@@ -1,0 +1,44 @@
+"""A run's folder: its results while it runs, and the report made of them, however the run ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab.report import build, model, page, results
+from lab.state import write_json, write_text
+
+SCHEMA = Path(__file__).with_name("report.schema.json")
+
+
+@contextlib.contextmanager
+def recorded(folder: Path, facts: dict[str, Any]) -> Iterator[None]:
+    """Begin `results.jsonl`, and write the report at the end, also of a run that failed or was interrupted."""
+    file = folder / results.FILE
+    results.append(file, "run", version=results.VERSION, **facts)
+    try:
+        yield
+        results.append(file, "done")
+    finally:
+        write(folder)
+
+
+def write(folder: Path) -> model.Report:
+    """Make `report.json` and `report.html` of a run's `results.jsonl`; those that are there are replaced.
+
+    Raises:
+        InputError: the folder has no results, or they cannot be understood.
+    """
+    report = build.report(results.read(folder / results.FILE))
+    write_json(folder / model.FILE, report.model_dump(mode="json"))
+    write_text(folder / page.FILE, page.render(report))
+    return report
+
+
+def schema() -> str:
+    """The JSON schema of `report.json`."""
+    values = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.Report.model_json_schema()}
+    return json.dumps(values, indent=2) + "\n"
