@@ -32,6 +32,7 @@ def application() -> typer.Typer:
         kubectl,
         list_labs,
         proxy_mode,
+        report,
         shell,
         status,
         test,
@@ -60,6 +61,7 @@ def application() -> typer.Typer:
     app.command("kubeconfig")(kubeconfig.command)
     app.command("proxy-mode")(proxy_mode.command)
     app.command("test", context_settings=theirs)(test.command)
+    app.command("report")(report.command)
     app.command("evidence")(evidence.command)
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")

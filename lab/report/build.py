@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from pydantic import ValidationError
-
 from lab.errors import InputError
 from lab.report import model
 from lab.report.results import Event
@@ -43,7 +41,7 @@ def report(events: Sequence[Event]) -> model.Report:
                 for event in part.last("distribution")
             ),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise InputError(
             "These are no results of lab test.", details=[f"{type(error).__name__}: {error}"]
         ) from error
@@ -94,7 +92,9 @@ class _Session:
             for event in phases:
                 if "subtest" not in event:  # its time is part of the test's own
                     seconds[event["phase"]] += event["seconds"]
-            wrong = [self._failure(test, event) for event in phases if event["outcome"] == "failed"]
+            wrong = [event for event in phases if event["outcome"] == "failed"]
+            # A test with subtests that failed fails itself, and has nothing to say but how many.
+            wrong = [event for event in wrong if "subtest" in event] or wrong
             yield model.Result(
                 behaviour=about.get("behaviour") or behaviour(test, about.get("node", "all")),
                 title=about.get("title", ""),
@@ -106,7 +106,7 @@ class _Session:
                 seconds=round(sum(seconds.values()), 3),
                 phases=dict(seconds),
                 message=next((_line(event["message"]) for event in phases if event.get("message")), ""),
-                failures=tuple(wrong),
+                failures=tuple(self._failure(test, event) for event in wrong),
             )
 
     def truth(self) -> Iterable[model.Reach]:

@@ -16,7 +16,7 @@ SCHEMA = Path(__file__).with_name("report.schema.json")
 
 @contextlib.contextmanager
 def recorded(folder: Path, facts: dict[str, Any]) -> Iterator[None]:
-    """Begin `results.jsonl`, and write the report at the end, also of a run that failed or was interrupted."""
+    """Begin `results.jsonl`, and write the report at the end, however that comes."""
     file = folder / results.FILE
     results.append(file, "run", version=results.VERSION, **facts)
     try:
