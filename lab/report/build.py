@@ -95,8 +95,10 @@ class _Session:
             wrong = [event for event in phases if event["outcome"] == "failed"]
             # A test with subtests that failed fails itself, and has nothing to say but how many.
             wrong = [event for event in wrong if "subtest" in event] or wrong
+            name = name_of(test, about.get("node", "all"))
             yield model.Result(
-                behaviour=about.get("behaviour") or behaviour(test, about.get("node", "all")),
+                name=name,
+                behaviours=tuple(about.get("behaviours", ())) or (name,),
                 title=about.get("title", ""),
                 test=test,
                 node=about.get("node", "all"),
@@ -165,12 +167,12 @@ def _outcome(events: Sequence[Event]) -> str:
     return next(outcome for outcome in WORST if outcome in found)
 
 
-def behaviour(test: str, node: str) -> str:
-    """A name for a test that has none of its own: its suite and name, without the place.
+def name_of(test: str, node: str) -> str:
+    """The suite and name of a test, without the place.
 
-    >>> behaviour("tests/conformance/test_clusterip.py::test_answers[node01]", "node01")
+    >>> name_of("tests/conformance/test_clusterip.py::test_answers[node01]", "node01")
     'clusterip/answers'
-    >>> behaviour("test_distribution.py::test_traffic_is_even[NodePort-node01]", "node01")
+    >>> name_of("test_distribution.py::test_traffic_is_even[NodePort-node01]", "node01")
     'distribution/traffic is even[NodePort]'
     """
     file, _, name = test.partition("::")

@@ -76,9 +76,10 @@ class Failure(_Part):
 
 
 class Result(_Part):
-    """One behaviour at one node (or client) in one mode."""
+    """One test, of one behaviour or several, at one node (or client) in one mode."""
 
-    behaviour: str
+    name: str = Field(description="the test's suite and name, without the place: `clusterip/answers`")
+    behaviours: tuple[str, ...] = Field(description="ids of what it proves; its name where it has none")
     title: str
     test: str = Field(description="pytest's id")
     node: str = Field(description="a node, `pod`, `outside`, or `all`")

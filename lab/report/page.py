@@ -61,7 +61,9 @@ def verdict(report: model.Report) -> str:
     elif not passed:
         told = "Nothing was tested"
     else:
-        told = f"{passed} tests passed" + (f", {all_of - passed} skipped" if all_of > passed else ", none failed")
+        told = f"{passed} tests passed" + (
+            f", {all_of - passed} skipped" if all_of > passed else ", none failed"
+        )
     return told if report.complete else f"{told}; the run was cut off"
 
 

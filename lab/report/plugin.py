@@ -50,9 +50,9 @@ def pytest_runtest_makereport(
 def about(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any]:
     """What the test is about and, of an error, what was expected, seen and asked."""
     found: dict[str, Any] = {"title": title(item)}
-    marker = item.get_closest_marker("behaviour")
-    if marker is not None:
-        found["behaviour"] = str(marker.kwargs.get("id") or next(iter(marker.args), ""))
+    ids = [str(one) for marker in item.iter_markers("behaviour") for one in marker.args]
+    if ids:
+        found["behaviours"] = ids
     info = call.excinfo
     if info is not None and not isinstance(info.value, (pytest.skip.Exception, KeyboardInterrupt)):
         error = info.value

@@ -120,11 +120,13 @@ def test_a_run_that_never_began_a_session_is_told(tmp_path: Path) -> None:
 
 def test_a_behaviour_of_the_tests_own_is_kept(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.test(behaviour="svc-clusterip")
+    run.test(behaviours=["services/basic-endpoint", "networking/node-service-http"])
     run.test("tests/conformance/test_dns.py::test_name[node01-A]")
     run.end()
 
-    assert [result.behaviour for result in built(run).results] == ["svc-clusterip", "dns/name[A]"]
+    first, second = built(run).results
+    assert first.behaviours == ("services/basic-endpoint", "networking/node-service-http")
+    assert (second.name, second.behaviours) == ("dns/name[A]", ("dns/name[A]",))
 
 
 def test_the_truth_table_and_the_distribution_are_taken_from_what_tests_recorded(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_error(broken):
 def test_left_out():
     pytest.skip("not here")
 
-@pytest.mark.behaviour("svc-subtests")
+@pytest.mark.behaviour("services/one", "services/two", paths="all")
 def test_parts(subtests):
     for number in range(2):
         with subtests.test(number=number):
@@ -57,7 +57,7 @@ CONFTEST = """
 import pytest
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "behaviour(id)")
+    config.addinivalue_line("markers", "behaviour(*ids, paths)")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -141,7 +141,7 @@ def test_subtests_have_lines_of_their_own(events: list[Mapping[str, Any]]) -> No
         ("number=1", "passed"),
         (None, "failed"),
     ]
-    assert {part["behaviour"] for part in parts if "subtest" not in part} == {"svc-subtests"}
+    assert parts[-1]["behaviours"] == ["services/one", "services/two"]
 
 
 def test_the_lines_make_a_report(events: list[Mapping[str, Any]]) -> None:
