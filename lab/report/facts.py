@@ -22,6 +22,9 @@ ASK = {
     "ipvsadm": "ipvsadm --version",
     "ipset": "ipset --version",
     "cni": "ls /etc/cni/net.d",
+    # Run without a command, a plugin of the CNI says its version, and that as an error.
+    "cni plugins": "{ test -x /opt/cni/bin/bridge && /opt/cni/bin/bridge </dev/null 2>&1; }",
+    "pod network": "ctr -n k8s.io images list -q | grep flannel | sed 's,.*/,,'",
 }
 """A fact to the shell command that prints it on a node, in one line."""
 

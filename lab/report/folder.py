@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lab.errors import LabError
 from lab.report import build, model, page, results
 from lab.state import write_json, write_text
 
@@ -21,9 +22,12 @@ def recorded(folder: Path, facts: dict[str, Any]) -> Iterator[None]:
     results.append(file, "run", version=results.VERSION, **facts)
     try:
         yield
-        results.append(file, "done")
-    finally:
-        write(folder)
+    except BaseException:
+        with contextlib.suppress(LabError):  # what went wrong matters more
+            write(folder)
+        raise
+    results.append(file, "done")
+    write(folder)
 
 
 def write(folder: Path) -> model.Report:

@@ -13,7 +13,6 @@ from lab.report import model, plot, table
 
 FILE = "report.html"
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "unfinished": "…"}  # noqa: RUF001 -- a dash is meant
-VERSIONS = ("kernel", "os", "kubelet", "containerd", "nft", "iptables", "ipvsadm", "ipset", "cni")
 
 
 @dataclass(frozen=True)

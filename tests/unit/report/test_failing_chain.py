@@ -1,4 +1,4 @@
-"""What the suites show of a failure: the rules of the addresses that it was about, from a real node's dumps."""
+"""What the suites show of a failure: the rules of its addresses, from a real node's dumps."""
 
 from __future__ import annotations
 
