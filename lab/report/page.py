@@ -42,9 +42,7 @@ def render(report: model.Report) -> str:
             plots=plot.plots(report.distributions),
             suites=suites(report),
             nodes=list(dict.fromkeys(result.node for result in report.results)),
-            versions=[
-                name for name in VERSIONS if any(name in node.versions for node in report.cluster.nodes)
-            ],
+            versions=list(dict.fromkeys(name for node in report.cluster.nodes for name in node.versions)),
             slowest=sorted(report.results, key=lambda result: -result.seconds)[:10],
             sizes=plot,
         )
