@@ -17,13 +17,13 @@ def cell(client: str, target: str, mode: str, expected: str, seen: str) -> Reach
 LOOPBACK = [
     cell(client, "NodePort on 127.0.0.1", mode, expected, expected)
     for mode, expected in (("iptables", "answers"), ("nftables", "refused"))
-    for client in ("pod", "master", "node01")
+    for client in ("pod", "worker", "node01")
 ]
 
 
 def test_clients_that_see_the_same_share_a_row_the_nodes_first() -> None:
     (row,) = rows(LOOPBACK)
-    assert row.clients == ("master", "node01", "pod")
+    assert row.clients == ("worker", "node01", "pod")
     assert {mode: found.seen for mode, found in row.cells.items()} == {
         "iptables": "answers",
         "nftables": "refused",
@@ -33,7 +33,7 @@ def test_clients_that_see_the_same_share_a_row_the_nodes_first() -> None:
 def test_a_client_that_sees_something_else_has_a_row_of_its_own() -> None:
     wrong = cell("node01", "NodePort on 127.0.0.1", "nftables", "refused", "answers")
     found = rows([wrong if (r.client, r.mode) == ("node01", "nftables") else r for r in LOOPBACK])
-    assert [row.clients for row in found] == [("master", "pod"), ("node01",)]
+    assert [row.clients for row in found] == [("worker", "pod"), ("node01",)]
 
 
 def test_the_terminal_shows_expected_and_seen_of_each_mode() -> None:
@@ -48,6 +48,6 @@ def test_the_terminal_shows_expected_and_seen_of_each_mode() -> None:
         "nftables: seen",
     ]
     assert lines == [
-        ["master, node01, pod", "NodePort on 127.0.0.1", "answers", "answers", "refused", "refused"],
+        ["worker, node01, pod", "NodePort on 127.0.0.1", "answers", "answers", "refused", "refused"],
         ["outside", "NodePort", "answers", "✗ failed", "", ""],
     ]
