@@ -23,7 +23,7 @@ from .workload import REPLICAS, TARGET_PORT, Exposed, Workload, service_manifest
 
 pytestmark = pytest.mark.matrix
 NO_SUCH_PORT = 81
-COUNT = 3
+COUNT = 2
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def test_reached_as_declared(
     expected = reach.target.expected(mode=mode, version=version)
     record_property("target", reach.target.name)
     record_property("expected", expected)
-    outcomes = client.probe(*addresses.of(reach.target.name, home=home), count=COUNT, timeout=1)
+    outcomes = client.probe(*addresses.of(reach.target.name, home=home), count=COUNT)
     seen = sorted({told(outcome.answered, outcome.failures) for outcome in outcomes})
     record_property("seen", "; ".join(seen))
     wrong = [outcome for outcome in outcomes if not as_expected(outcome, expected)]
