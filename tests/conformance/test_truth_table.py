@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -18,7 +19,7 @@ from .expectation import Unmet
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside, FromPod, Outcome
 from .rulebook import Rulebook
-from .truth import ANSWERS, Reach, told
+from .truth import ANSWERS, Reach, table, told
 from .workload import REPLICAS, TARGET_PORT, Exposed, Workload, service_manifest
 
 pytestmark = pytest.mark.matrix
@@ -31,6 +32,8 @@ class Addresses:
     """Where the targets are."""
 
     service: Exposed
+    pods: Mapping[str, str]
+    """Pod to its IP."""
     cluster_ip: str
     node_port: int
     empty_ip: str
@@ -43,10 +46,9 @@ class Addresses:
         """The URLs of a target, for a client whose node is `home`."""
         own = [self.nodes[home]] if home else []
         others = [address for name, address in self.nodes.items() if name != home]
-        pods = self.service.workload.pods().values() if target == "pod IP" else ()
         name = f"{self.service.name}.{self.service.namespace}.svc.cluster.local"
         found = {
-            "pod IP": [f"{ip}:{TARGET_PORT}" for ip in pods],
+            "pod IP": [f"{ip}:{TARGET_PORT}" for ip in self.pods.values()],
             "ClusterIP": [f"{self.cluster_ip}:80"],
             "ClusterIP by its DNS name": [f"{name}:80"],
             "ClusterIP, port of no Service": [f"{self.cluster_ip}:{NO_SUCH_PORT}"],
@@ -75,6 +77,7 @@ def addresses(workload: Workload, cluster: Cluster, nodes: tuple[Node, ...], rul
     taken = {port.node_port for port in cluster.ports()}
     return Addresses(
         service=service,
+        pods=workload.pods(),
         cluster_ip=full_port.cluster_ip,
         node_port=full_port.node_port,
         empty_ip=empty_port.cluster_ip,
@@ -84,36 +87,47 @@ def addresses(workload: Workload, cluster: Cluster, nodes: tuple[Node, ...], rul
     )
 
 
-@pytest.fixture
-def place(
-    reach: Reach,
+@pytest.fixture(scope="module")
+def observed(
+    addresses: Addresses,
     node_clients: Mapping[str, FromNode],
     outside: FromOutside,
     cluster: Cluster,
     tools_pod: tuple[str, str],
-) -> tuple[Client, str | None]:
-    """This cell's client, and the node it is on."""
-    if reach.client in node_clients:
-        return node_clients[reach.client], reach.client
-    if reach.client == "outside":
-        return outside, None
+) -> dict[str, Future[dict[str, list[Outcome]]]]:
+    """What each client saw of each target. All at once: no target's answer depends on who else asks."""
     home = cluster.pods_on(tools_pod[0], {"run": tools_pod[1]})[tools_pod[1]]
-    return FromPod(cluster, *tools_pod), home
+    clients: dict[str, tuple[Client, str | None]] = {
+        **{name: (client, name) for name, client in node_clients.items()},
+        "pod": (FromPod(cluster, *tools_pod), home),
+        "outside": (outside, None),
+    }
+    cells = table(addresses.nodes)
+
+    def ask(name: str) -> dict[str, list[Outcome]]:
+        client, home = clients[name]
+        names = [cell.target.name for cell in cells if cell.client == name]
+        places = {target: addresses.of(target, home=home) for target in names}
+        # In one round trip, which costs more than a request on some machines.
+        told = iter(client.probe(*(url for urls in places.values() for url in urls), count=COUNT))
+        return {target: [next(told) for _ in urls] for target, urls in places.items()}
+
+    with ThreadPoolExecutor(max_workers=len(clients)) as pool:
+        return {name: pool.submit(ask, name) for name in clients}
 
 
 def test_reached_as_declared(
     reach: Reach,
-    place: tuple[Client, str | None],
+    observed: Mapping[str, Future[dict[str, list[Outcome]]]],
     addresses: Addresses,
     mode: str,
     version: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    client, home = place
     expected = reach.target.expected(mode=mode, version=version)
     record_property("target", reach.target.name)
     record_property("expected", expected)
-    outcomes = client.probe(*addresses.of(reach.target.name, home=home), count=COUNT)
+    outcomes = observed[reach.client].result()[reach.target.name]
     seen = sorted({told(outcome.answered, outcome.failures) for outcome in outcomes})
     record_property("seen", "; ".join(seen))
     wrong = [outcome for outcome in outcomes if not as_expected(outcome, expected)]
@@ -125,7 +139,7 @@ def test_reached_as_declared(
         )
     if expected == ANSWERS:
         answered = {pod for outcome in outcomes for pod in outcome.answers}
-        assert answered <= set(addresses.service.workload.pods())
+        assert answered <= set(addresses.pods)
 
 
 def as_expected(outcome: Outcome, expected: str) -> bool:
