@@ -7,7 +7,6 @@ from typing import Any
 
 from lab.report import results
 
-RUNS = Path(__file__).parent / "runs"
 FACTS: dict[str, Any] = {
     "suite": {"version": "0.1.0", "digest": "0123456789ab", "python": "3.13.5"},
     "arguments": [],

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from run_events import FAILED, RUNS, Run
+from run_events import FAILED, Run
 
-from lab.report import build, folder, model, page, results
+from lab.report import build, page, results
 
 VOID = {"meta", "input", "br", "hr", "img", "link", "line", "rect", "circle"}
 
@@ -130,12 +130,3 @@ def test_a_run_without_results_has_a_page(tmp_path: Path) -> None:
     run.end(2)
     _, seen = rendered(run)
     assert "Nothing was tested; the run was cut off" in seen.text
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in RUNS.iterdir()) if RUNS.is_dir() else [])
-def test_a_captured_run_is_told(name: str, tmp_path: Path) -> None:
-    (tmp_path / results.FILE).write_bytes((RUNS / name / results.FILE).read_bytes())
-    report = folder.write(tmp_path)
-    seen = Page((tmp_path / page.FILE).read_text())
-    assert seen.open == []
-    assert model.Report.model_validate_json((tmp_path / model.FILE).read_text()) == report
