@@ -14,7 +14,7 @@ from lab.progress import result
 
 def command(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="[RUN_DIR]", help="A run's folder (default: the lab's last run).")
+        Path | None, typer.Argument(metavar="RUN_DIR", help="A run's folder (default: the lab's last run).")
     ] = None,
     *,
     name: options.Name = None,
