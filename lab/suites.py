@@ -17,6 +17,7 @@ from pathlib import Path
 from lab import leftovers, paths, shell
 from lab.errors import InputError, LabError, WaitTimeout
 from lab.providers.base import Provider
+from lab.report import results
 from lab.state import LabState
 
 # pytest's exit codes (docs.pytest.org, "Exit codes")
@@ -57,7 +58,7 @@ def run(
         provider: knows the operator's place.
         mode: the proxy mode in effect, for the name of the result.
         args: pytest's own arguments.
-        folder: where `junit-MODE.xml` goes.
+        folder: where `junit-MODE.xml` goes, and `results.jsonl` grows.
         timeout: seconds until pytest is ended.
 
     Raises:
@@ -70,7 +71,8 @@ def run(
     suites = paths.share("tests", "conformance")
     # xunit1: the family of JUnit XML that has properties for each test.
     reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
-    pytest = _pytest(state.name, args, *reports)
+    stream = [f"--results={folder / results.FILE}", f"--results-mode={mode}"]
+    pytest = _pytest(state.name, args, *reports, "-p", "lab.report.plugin", *stream)
     begun = time.monotonic()
     process = subprocess.Popen(
         # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.

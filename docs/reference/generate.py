@@ -1,4 +1,4 @@
-"""Writes docs/reference/*.md from the code: `python docs/reference/generate.py`.
+"""Writes docs/reference/*.md, and the schema of report.json: `python docs/reference/generate.py`.
 
 A unit test sees that they are up to date.
 """
@@ -19,6 +19,7 @@ from typer.cli import get_docs_for_click
 from lab.cli import application
 from lab.config import Config
 from lab.errors import Exit
+from lab.report import folder
 from lab.versions import known
 
 HERE = Path(__file__).parent
@@ -157,3 +158,4 @@ def _default(field: FieldInfo) -> str:
 if __name__ == "__main__":
     for name, text in (("config", config()), ("cli", cli())):
         (HERE / f"{name}.md").write_text(text)
+    folder.SCHEMA.write_text(folder.schema())

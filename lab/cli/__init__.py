@@ -35,6 +35,7 @@ def application() -> typer.Typer:
         list_labs,
         nightly,
         proxy_mode,
+        report,
         shell,
         status,
         test,
@@ -67,6 +68,7 @@ def application() -> typer.Typer:
     app.command("nightly", context_settings=theirs)(nightly.command)
     app.command("verify")(verify.command)
     app.command("explain")(explain.command)
+    app.command("report")(report.command)
     app.command("evidence")(evidence.command)
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")

@@ -18,6 +18,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Service
 
 from lab.evidence import TROUBLE
+from lab.report.model import Report
 
 NODES = ("master", "node01", "node02")
 
@@ -143,3 +144,17 @@ def assert_suites_pass(raised: Raised, modes: set[str], *, timeout: float) -> No
     for mode in modes:
         for node in NODES:
             assert seen[mode, node] > 0, f"no test ran on {node} in {mode}: {seen}"
+    assert_report_tells(raised, modes)
+
+
+def assert_report_tells(raised: Raised, modes: set[str]) -> None:
+    """The run's `report.json` and `report.html`: complete, with every node's versions and the truth table."""
+    page = Path(raised.lab.named("report").assert_success().stdout.strip())
+    assert page.read_text().startswith("<!doctype html>")
+    report = Report.model_validate_json(page.with_name("report.json").read_text())
+    assert report.complete
+    assert {node.name for node in report.cluster.nodes if node.versions.get("kernel")} == set(NODES)
+    assert {result.outcome for result in report.results} <= {"passed", "skipped"}
+    for mode in modes:
+        assert {cell.client for cell in report.truth if cell.mode == mode} == {*NODES, "pod", "outside"}
+        assert {sample.client for sample in report.distributions if sample.mode == mode} >= {*NODES, "pod"}
