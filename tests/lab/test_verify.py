@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Lab, MakeLab
+from harness import Lab, MakeLab, can
 from lightkube.resources.core_v1 import Namespace
 from raised import NODES, Raised, raise_lab
-from test_providers import can
 
 from lab.reach.stranger import PREFIX
 
