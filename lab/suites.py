@@ -49,6 +49,7 @@ def run(
     args: Sequence[str],
     folder: Path,
     timeout: float = 3600,
+    log: Path | None = None,
 ) -> Verdict:
     """Run pytest on the suites.
 
@@ -59,6 +60,7 @@ def run(
         args: pytest's own arguments.
         folder: where `junit-MODE.xml` goes.
         timeout: seconds until pytest is ended.
+        log: a file for what pytest says, instead of this process's own output.
 
     Raises:
         InputError: pytest did not understand the arguments, or nothing matched them.
@@ -72,13 +74,16 @@ def run(
     reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
     pytest = _pytest(state.name, args, *reports)
     begun = time.monotonic()
-    process = subprocess.Popen(
-        # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
-        shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
-        env={**os.environ, **leftovers.mark(folder)},
-        start_new_session=True,
-        cwd=suites.parent.parent,
-    )
+    with log.open("wb") if log else contextlib.nullcontext() as said:
+        process = subprocess.Popen(
+            # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
+            shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
+            stdout=said,
+            stderr=subprocess.STDOUT if said else None,
+            env={**os.environ, **leftovers.mark(folder)},
+            start_new_session=True,
+            cwd=suites.parent.parent,
+        )
     try:
         code = process.wait(timeout)
     except subprocess.TimeoutExpired as late:
