@@ -50,6 +50,7 @@ def run(
     args: Sequence[str],
     folder: Path,
     timeout: float = 3600,
+    log: Path | None = None,
 ) -> Verdict:
     """Run pytest on the suites.
 
@@ -60,6 +61,7 @@ def run(
         args: pytest's own arguments.
         folder: where `junit-MODE.xml` goes, and `results.jsonl` grows.
         timeout: seconds until pytest is ended.
+        log: a file for what pytest says, instead of this process's own output.
 
     Raises:
         InputError: pytest did not understand the arguments, or nothing matched them.
@@ -74,13 +76,16 @@ def run(
     stream = [f"--results={folder / results.FILE}", f"--results-mode={mode}"]
     pytest = _pytest(state.name, args, *reports, "-p", "lab.report.plugin", *stream)
     begun = time.monotonic()
-    process = subprocess.Popen(
-        # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
-        shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
-        env={**os.environ, **leftovers.mark(folder)},
-        start_new_session=True,
-        cwd=suites.parent.parent,
-    )
+    with log.open("wb") if log else contextlib.nullcontext() as said:
+        process = subprocess.Popen(
+            # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
+            shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
+            stdout=said,
+            stderr=subprocess.STDOUT if said else None,
+            env={**os.environ, **leftovers.mark(folder)},
+            start_new_session=True,
+            cwd=suites.parent.parent,
+        )
     try:
         code = process.wait(timeout)
     except subprocess.TimeoutExpired as late:

@@ -171,6 +171,7 @@ class Night:
                 args=self.args,
                 folder=run,
                 timeout=self.timeout,
+                log=folder / f"pytest-{cell.mode}.log",
             )
         junit = Path(shutil.copy(verdict.junit, folder / verdict.junit.name))
         self.progress.note(f"{verdict.passed} passed, {verdict.failed} failed, {verdict.skipped} skipped")

@@ -53,9 +53,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     results = tmp_path / "results"
     results.mkdir()
 
-    def go(*args: str, timeout: float = 60) -> suites.Verdict:
+    def go(*args: str, timeout: float = 60, log: Path | None = None) -> suites.Verdict:
         provider = FakeProvider(config, state)
-        return suites.run(state, provider, mode="ipvs", args=args, folder=results, timeout=timeout)
+        return suites.run(state, provider, mode="ipvs", args=args, folder=results, timeout=timeout, log=log)
 
     return go
 
@@ -66,6 +66,13 @@ def test_a_verdict_counts_what_ran(run: Run) -> None:
     assert (verdict.mode, verdict.passed, verdict.failed, verdict.skipped) == ("ipvs", 1, 1, 1)
     assert not verdict.ok
     assert verdict.junit.name == "junit-ipvs.xml"
+
+
+def test_with_a_log_nothing_is_said_here(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run("-k", "wrong", log=tmp_path / "pytest.log")
+
+    assert capfd.readouterr() == ("", "")
+    assert "1 failed" in (tmp_path / "pytest.log").read_text()
 
 
 def test_tests_named_by_the_user_replace_the_whole(run: Run) -> None:
