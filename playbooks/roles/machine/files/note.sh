@@ -15,6 +15,9 @@ for file in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
   if value=$(cat "$file" 2> /dev/null); then echo "$file=$value"; fi
 done > settings
 ls /sys/class/net > links
+for folder in /run/netns /run/nri /lib/modules; do
+  if [ -e "$folder" ]; then echo "$folder"; fi
+done > folders
 if command -v nft > /dev/null; then nft list tables > nft-tables || :; fi
 
 mv "$1.new" "$1"

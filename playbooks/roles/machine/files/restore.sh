@@ -48,3 +48,12 @@ if [ -e "$before/settings" ]; then
     fi
   done < "$before/settings"
 fi
+
+# Folders that were not there before, and in which there is nothing: of the CNI plugins, of containerd, of kube-proxy's pod.
+if [ -e "$before/folders" ]; then
+  for folder in /run/netns /run/nri /lib/modules; do
+    if [ ! -d "$folder" ] || grep -qxF "$folder" "$before/folders"; then continue; fi
+    rm -f "$folder/nri.sock"
+    if rmdir "$folder" 2> /dev/null; then echo "folder $folder"; fi
+  done
+fi
