@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from typing import Annotated
 
 import typer
 
@@ -25,9 +24,7 @@ def group() -> None:
 def build(
     *,
     config_file: options.ConfigFile = None,
-    install_missing: Annotated[
-        bool, typer.Option("--install-missing", help="As root on Debian: install missing host tools.")
-    ] = False,
+    install_missing: options.InstallTools = False,
     output: options.OutputOption = options.Output.TEXT,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,

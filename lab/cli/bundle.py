@@ -28,9 +28,7 @@ def build(
     *,
     config_file: options.ConfigFile = None,
     provider: options.ProviderOption = None,
-    install_missing: Annotated[
-        bool, typer.Option("--install-missing", help="As root on Debian: install missing host tools.")
-    ] = False,
+    install_missing: options.InstallTools = False,
     output: options.OutputOption = options.Output.TEXT,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,

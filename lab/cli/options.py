@@ -72,6 +72,9 @@ Image = Annotated[
         help="With --kubeconfig: the image of the pods that look at the nodes (default: the lab's own).",
     ),
 ]
+InstallTools = Annotated[
+    bool, typer.Option("--install-missing", help="As root on Debian: install missing host tools.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show every task as a line.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing but warnings and failures.")]
 
