@@ -15,9 +15,11 @@ from lab.reach import stranger
 from lab.reach.stranger import MANAGED, MANAGER, Stranger
 
 KUBECTL = f"""#!{sys.executable}
-import json, sys
+import fcntl, json, sys
 from pathlib import Path
 here = Path(__file__).parent
+lock = open(here / "lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)  # pods are entered side by side
 state = json.loads((here / "cluster.json").read_text())
 words = [word for word in sys.argv[1:] if not word.startswith("--kubeconfig=")]
 state["calls"].append(words)
