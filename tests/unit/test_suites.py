@@ -123,3 +123,10 @@ def test_ctrl_c_lets_the_tests_put_back_what_they_changed(run: Run, tmp_path: Pa
 
     assert leftovers.find(tmp_path) == []
     assert (tmp_path / "tests" / "conformance" / "put-back").exists()
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    """`tox -e test` collects both folders in one run, and pytest imports their modules by these names."""
+    tests = Path(__file__).parents[1]
+    modules = [path.name for folder in ("unit", "lab") for path in (tests / folder).rglob("test_*.py")]
+    assert sorted(set(modules)) == sorted(modules)
