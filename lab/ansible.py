@@ -37,6 +37,8 @@ timeout = 30
 # A node's journal is evidence of what it does, not of every task with its arguments.
 no_target_syslog = True
 home = {home}
+# On the machine: in nobody's home, and gone with the next boot.
+remote_tmp = /tmp/ansible-${{USER}}/tmp
 local_tmp = {home}/tmp
 roles_path = {playbooks}/roles
 deprecation_warnings = False

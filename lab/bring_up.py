@@ -26,21 +26,25 @@ class BringUp:
     source: Source
     progress: Progress
     install_missing: bool = False
-    timeout: int = 900
+    timeout: int | None = None
     folder: Path = Path()
     changes: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
 
-    def vars(self) -> dict[str, object]:
+    def told(self) -> dict[str, object]:
         """What the playbooks are told beside the configuration."""
-        told = {**self.source.extravars(self.config), "fetch_dir": str(kubeconfig.fetched(self.state))}
-        if proxy := told.get("http_proxy"):
-            told["http_proxy"] = self.provider.way_out(proxy)
-        return told
+        return {**self.source.extravars(self.config), "fetch_dir": str(kubeconfig.fetched(self.state))}
+
+    def vars(self) -> dict[str, object]:
+        """The same for machines that run, with the way that they have to a proxy."""
+        told = self.told()
+        proxy = str(told.get("http_proxy", ""))
+        return {**told, "http_proxy": self.provider.way_out(proxy)} if proxy else told
 
     def play(self, name: str) -> ansible.Run:
         """Run a playbook on this lab."""
+        kubernetes = self.config.kubernetes
         return ansible.run_playbook(
             name,
             config=self.config,
@@ -49,8 +53,9 @@ class BringUp:
             extravars=self.vars(),
             progress=self.progress,
             folder=self.folder,
-            timeout=self.timeout,
-            idle_timeout=max(300, self.config.kubernetes.control_plane_timeout + 60),
+            # The control plane, then nodes, mytest and CoreDNS, and a little for all the rest.
+            timeout=self.timeout or kubernetes.control_plane_timeout + 3 * kubernetes.settle_timeout + 120,
+            idle_timeout=max(300, kubernetes.control_plane_timeout + 60, kubernetes.settle_timeout + 60),
         )
 
 
@@ -80,12 +85,13 @@ def open_the_lab(run: BringUp) -> None:
         run.provider.down()
         run.state.start_over()
     run.state.write_config(run.config)
+    write_json(run.state.told_file, run.told())
     kubeconfig.fetched(run.state).mkdir(mode=0o700, exist_ok=True)
     run.folder = run.state.new_run("up")
 
 
 def start_the_machines(run: BringUp) -> None:
-    """Three machines that answer by ssh."""
+    """Machines that answer by ssh."""
     if run.provider.up(run.source.machine_image(run.config)):
         run.changes.append("machines were started")
 
@@ -121,14 +127,22 @@ STEPS: tuple[tuple[str, Callable[[BringUp], None]], ...] = (
 )
 
 
-def up(config: Config, progress: Progress, *, install_missing: bool = False, timeout: int = 900) -> BringUp:
+def up(
+    config: Config,
+    progress: Progress,
+    *,
+    install_missing: bool = False,
+    adopt: bool = False,
+    timeout: int | None = None,
+) -> BringUp:
     """Bring a lab up, or see that it is up.
 
     Args:
         config: the lab as asked for.
         progress: is shown every step.
         install_missing: install missing Debian packages, as root.
-        timeout: seconds for forming the cluster.
+        adopt: remove a Kubernetes that is on the machines already.
+        timeout: seconds for forming the cluster; None is what the timeouts in the configuration add up to.
 
     Returns:
         The run, with what it changed.
@@ -141,6 +155,7 @@ def up(config: Config, progress: Progress, *, install_missing: bool = False, tim
     """
     state = LabState(config.name)
     provider, source = providers.get(config, state), sources.get(config.source)
+    provider.adopt = adopt
     run = BringUp(config, state, provider, source, progress, install_missing, timeout)
     with state.lock(verb="lab up"):
         refuse_another(state.read_config(), config)
@@ -194,7 +209,7 @@ def add_evidence(run: BringUp, title: str, error: LabError) -> None:
         return  # nothing was started yet
     run.progress.note("Reading what the nodes' logs say …")
     error.details = (f"while: {title}", *error.details, *evidence.of_failure(run, error))
-    error.fix = error.fix or how_to_go_on(run.state)
+    error.fix = error.fix or how_to_go_on(run)
 
 
 def what_is_left(run: BringUp, title: str) -> str:
@@ -202,10 +217,12 @@ def what_is_left(run: BringUp, title: str) -> str:
     if run.folder == Path():
         return f"interrupted while: {title}. Nothing of the lab was started; what was built is kept."
     machines = ", ".join(f"{name} {status}" for name, status in run.provider.status().items())
-    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run.state)}"
+    return f"interrupted while: {title}. Left: {machines}; {run.state.dir}\n{how_to_go_on(run)}"
 
 
-def how_to_go_on(state: LabState) -> str:
+def how_to_go_on(run: BringUp) -> str:
     """The two commands that go on after a lab was brought up half-way."""
-    again = "tries again" if state.finished_file.exists() else "starts over with fresh machines"
-    return f"`lab up --name {state.name}` {again}, `lab down --name {state.name}` takes all of it away"
+    name = run.state.name
+    kind = "the same" if run.provider.machines_stay else "fresh"
+    again = "tries again" if run.state.finished_file.exists() else f"starts over with {kind} machines"
+    return f"`lab up --name {name}` {again}, `lab down --name {name}` takes all of it away"

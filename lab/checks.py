@@ -38,7 +38,7 @@ class Check:
 def tools(config: Config, provider: Provider, source: Source) -> list[Check]:
     """Every command that this lab needs, and where it was found."""
     checks = []
-    for tool in dict.fromkeys((*TOOLS, *provider.tools)):
+    for tool in dict.fromkeys((*TOOLS, *provider.tools, *provider.further_tools())):
         where = tool.found()
         found = where or f"missing (package {tool.package}): it {tool.why}"
         checks.append(Check(tool.command, where is not None, found, package=tool.package))
@@ -89,7 +89,7 @@ def proxy_mode(config: Config, provider: Provider) -> Check:
     for name in providers.PROVIDERS:
         with contextlib.suppress(LabError, ImportError):
             other = providers.get(config.model_copy(update={"provider": name}), provider.state)
-            if mode in other.proxy_modes():
+            if other.on_this_host and mode in other.proxy_modes():
                 able.append(f"--provider {name}")
     found = (
         f"the kernel of {config.provider}'s nodes cannot serve it, only {', '.join(there)}; "
@@ -115,7 +115,7 @@ def everything(config: Config, state: LabState, provider: Provider, source: Sour
     """All checks for one lab. A lab that runs already holds its memory and ports, so these are left out."""
     found = tools(config, provider, source)
     running = state.exists() and "running" in provider.status().values()
-    if not running:
+    if provider.on_this_host and not running:
         found += [memory(config), *disk(), *ports(config)]
     found.append(proxy_mode(config, provider))
     found += [Check(f"provider {config.provider}", ok=False, found=fault) for fault in provider.faults()]
@@ -145,7 +145,7 @@ def require(found: Iterable[Check]) -> None:
     names = missing_packages(found)
     things = "1 thing" if len(bad) == 1 else f"{len(bad)} things"
     raise PrerequisiteError(
-        f"{things} missing or in the way on this host; nothing was touched.",
+        f"{things} missing or in the way; nothing was touched.",
         details=[f"{check.name}: {check.found}" for check in bad],
         fix=host.install_command(names) if names else None,
     )

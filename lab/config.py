@@ -12,14 +12,14 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lab.config_upstream import UpstreamConfig
 from lab.errors import InputError
 
 DEFAULT_FILE = Path("lab.yaml")
 
-ProviderName = Literal["uml", "podman"]
+ProviderName = Literal["uml", "podman", "ssh", "vagrant"]
 SourceName = Literal["bundle", "upstream"]
 NetworkPlugin = Literal["flannel", "routed"]
 ProxyMode = Literal["iptables", "ipvs", "nftables"]
@@ -39,6 +39,8 @@ def _host_port(value: object) -> object:
 
 HostPort = Annotated[Literal["auto"] | int, BeforeValidator(_host_port)]
 NodePort = Annotated[int, Field(ge=30000, le=32767)]
+# As it is meant where the file is read; the lab keeps it whole.
+File = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class _Part(BaseModel):
@@ -52,6 +54,9 @@ class KubernetesConfig(_Part):
     pod_cidr: IPv4Network = Field(IPv4Network("10.244.0.0/16"), description="a /24 of it for each node")
     service_cidr: IPv4Network = Field(IPv4Network("10.96.0.0/12"), description="the ClusterIPs")
     control_plane_timeout: int = Field(240, ge=30, le=3600, description="seconds for kubeadm to bring it up")
+    settle_timeout: int = Field(
+        180, ge=30, le=3600, description="seconds for any one part to work once the control plane does"
+    )
 
     @property
     def cluster_dns(self) -> IPv4Address:
@@ -80,11 +85,28 @@ class ProxyConfig(_Part):
     ipvs_scheduler: IpvsScheduler = Field("rr", description="how ipvs chooses a backend")
 
 
+class SshConfig(_Part):
+    """How a machine that exists is reached (provider ssh). What is not said, the user's own ssh knows."""
+
+    user: str | None = Field(None, min_length=1, description="who logs in")
+    port: int | None = Field(None, ge=1, le=65535)
+    key: File | None = Field(None, description="the private key")
+    known_hosts: File | None = Field(None, description="a file of host keys to trust, in place of one's own")
+    become: bool | None = Field(None, description="by sudo; not said: unless the user is root")
+
+
+class NodeSshConfig(SshConfig):
+    """How this machine is reached, where it differs from the others."""
+
+    host: str | None = Field(None, min_length=1, description="its name or address for ssh, if not `address`")
+
+
 class NodeConfig(_Part):
     """One machine of the cluster."""
 
     name: str = Field(pattern=DNS_LABEL, max_length=63)
-    address: IPv4Address = Field(description="on the lab's LAN")
+    address: IPv4Address = Field(description="on the lab's LAN; with provider ssh, where nodes reach it")
+    ssh: NodeSshConfig = Field(NodeSshConfig(), description="provider ssh: where it differs from the others")
 
 
 class MachineConfig(_Part):
@@ -92,6 +114,18 @@ class MachineConfig(_Part):
 
     memory: int = Field(2048, ge=1024, description="MiB for each node")
     cpus: int = Field(1, ge=1, le=64, description="processors for each node")
+
+
+class VagrantConfig(_Part):
+    """What only the provider vagrant asks; the Vagrantfile reads it too."""
+
+    hypervisor: Literal["libvirt", "virtualbox"] = Field("libvirt", description="what runs the machines")
+    box: str = Field(
+        "debian/bookworm64",
+        min_length=1,
+        description="Debian 12; `kube-service-lab` is that of `lab box build`",
+    )
+    boot_timeout: int = Field(300, ge=30, le=3600, description="seconds for one machine to boot")
 
 
 class ForwardConfig(_Part):
@@ -126,6 +160,8 @@ class Config(_Part):
         default_factory=default_nodes, min_length=1, max_length=20, description="the first is the master"
     )
     machine: MachineConfig = MachineConfig()
+    ssh: SshConfig = SshConfig()
+    vagrant: VagrantConfig = VagrantConfig()
     forward: ForwardConfig = ForwardConfig()
     upstream: UpstreamConfig = UpstreamConfig()
 

@@ -41,6 +41,8 @@ def _overlaps(config: Config) -> Iterator[Fault]:
         ("kubernetes", "service_cidr"): config.kubernetes.service_cidr,
         ("network", "subnet"): config.network.subnet,
     }
+    if config.provider == "ssh":  # whose machines have addresses already
+        del networks["network", "subnet"]
     for (one, first), (other, second) in combinations(networks.items(), 2):
         if first.overlaps(second):
             yield Fault((one, other), f"{where(one)}: {first} overlaps {where(other)} {second}")
@@ -50,7 +52,7 @@ def _sizes(config: Config) -> Iterator[Fault]:
     subnet, pods, services = config.network.subnet, config.kubernetes.pod_cidr, config.kubernetes.service_cidr
     count = len(config.nodes)
     room = subnet.num_addresses - 3  # network, broadcast, operator
-    if room < count:
+    if room < count and config.provider != "ssh":
         yield Fault(
             (("network", "subnet"), ("nodes",)),
             f"network.subnet: {subnet} has no room for {count} nodes and the operator",
@@ -70,6 +72,9 @@ def _sizes(config: Config) -> Iterator[Fault]:
 
 def _addresses(config: Config) -> Iterator[Fault]:
     subnet = config.network.subnet
+    if config.provider == "ssh":
+        yield from _addresses_that_exist(config)
+        return
     for place, node in enumerate(config.nodes):
         path: Path = ("nodes", place, "address")
         both: tuple[Path, ...] = (path, ("network", "subnet"))
@@ -82,6 +87,22 @@ def _addresses(config: Config) -> Iterator[Fault]:
         elif node.address in (subnet.network_address, subnet.broadcast_address):
             kind = "network" if node.address == subnet.network_address else "broadcast"
             yield Fault(both, f"{where(path)}: {node.address} is the {kind} address of {subnet}")
+
+
+def _addresses_that_exist(config: Config) -> Iterator[Fault]:
+    if "nodes" not in config.model_fields_set:
+        yield Fault(
+            (("provider",), ("nodes",)),
+            "nodes: provider ssh has the machines listed here, each with its name and address; none is",
+        )
+        return
+    for place, node in enumerate(config.nodes):
+        for key in ("pod_cidr", "service_cidr"):
+            network = getattr(config.kubernetes, key)
+            if node.address in network:
+                path: Path = ("nodes", place, "address")
+                both: tuple[Path, ...] = (path, ("kubernetes", key))
+                yield Fault(both, f"{where(path)}: {node.address} is in kubernetes.{key} {network}")
 
 
 def _twice(config: Config) -> Iterator[Fault]:

@@ -15,8 +15,8 @@ TEMPLATE = """\
 # A lab: one master and two nodes. Every key is optional; what is here are the defaults.
 # `lab config schema` describes all of it, `lab config validate` checks this file.
 name: lab
-provider: uml                  # uml | podman
-source: bundle                 # bundle | upstream
+provider: uml                  # uml | podman | ssh (docs/ssh.md)
+source: bundle                 # bundle | upstream (docs/upstream.md)
 kubernetes:
   version: 1.37.2
   pod_cidr: 10.244.0.0/16

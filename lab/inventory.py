@@ -23,8 +23,7 @@ def hosts(config: Config, state: LabState, provider: Provider) -> dict[str, Any]
         for node in config.nodes
     }
     everywhere = {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(state.ssh_key),
+        "machines_stay": provider.machines_stay,
         "ansible_ssh_common_args": f"-F {state.ssh_config}",
         # Looking for an interpreter costs a task on each node; the node root has this one.
         "ansible_python_interpreter": PYTHON_OF_NODES,
@@ -55,6 +54,7 @@ def extravars(config: Config) -> dict[str, Any]:
         "cluster_dns": str(config.kubernetes.cluster_dns),
         "control_plane_address": str(config.master.address),
         "control_plane_timeout": config.kubernetes.control_plane_timeout,
+        "settle_timeout": config.kubernetes.settle_timeout,
         # 127.0.0.1 too: the forwarded port is used with the same certificate.
         "api_server_cert_sans": [str(config.master.address), "127.0.0.1", "localhost", config.master.name],
         "network_plugin": config.network.plugin,

@@ -18,8 +18,10 @@ PROXY_MODE = "curl -sS --max-time 5 http://127.0.0.1:10249/proxyMode"
 def argv(
     state: LabState, provider: Provider, node: str, *command: str, options: Iterable[str] = ()
 ) -> list[str]:
-    """The command line that runs `command` on a node, from this host."""
-    remote = [shlex.join(command)] if command else []
+    """The command line that runs `command` (root's shell, if there is none) on a node, from this host."""
+    become = provider.become(node)
+    words = [*become, *(command or (("-i",) if become else ()))]
+    remote = [shlex.join(words)] if words else []
     return [*provider.operator(), "ssh", "-F", str(state.ssh_config), *options, node, *remote]
 
 

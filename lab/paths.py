@@ -11,7 +11,7 @@ APP = "kube-service-lab"
 
 
 def share(*parts: str) -> Path:
-    """A file or folder that ships with the project: `playbooks`, `bundle`, `tests/conformance`.
+    """What ships with the project: `playbooks`, `bundle`, `tests/conformance`, `docs/workshop`.
 
     In a checkout it is the top-level folder of that name; in an installed wheel it is inside the package.
     """
@@ -31,3 +31,8 @@ def state() -> Path:
     """The folder that holds one folder a lab: `$KUBE_SERVICE_LAB_STATE`, else the XDG state folder."""
     chosen = os.environ.get("KUBE_SERVICE_LAB_STATE")
     return Path(chosen).absolute() if chosen else Path(platformdirs.user_state_path(APP))
+
+
+def nights() -> Path:
+    """Where `lab nightly` writes unless told: the XDG data folder."""
+    return Path(platformdirs.user_data_path(APP)) / "nightly"

@@ -9,11 +9,14 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.markdown import CodeBlock, Markdown
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 
 def duration(seconds: float) -> str:
@@ -141,9 +144,37 @@ def result_json(value: object) -> None:
     result(json.dumps(value, indent=2))
 
 
+class _Code(CodeBlock):
+    """Commands and outputs as they are: a line that is broken could not be pasted."""
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> Iterator[Text]:
+        for line in str(self.text).rstrip().splitlines():
+            style = "bold cyan" if line.startswith(("$ ", "> ")) else "cyan"
+            yield Text(f"  {line}", style, no_wrap=True, overflow="ignore")
+
+
+class _Markdown(Markdown):
+    elements: ClassVar = {**Markdown.elements, "fence": _Code}
+
+
+def result_markdown(text: str) -> None:
+    """Print a Markdown text: rendered for a person at a terminal, as it is for a program."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(_Markdown(text), crop=False)
+    else:
+        result(text)
+
+
 def result_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a result as columns, as kubectl does: no lines, nothing wrapped or cut off."""
     lines = [[column.upper().replace("_", " ") for column in columns], *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
         result("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def result_styled(lines: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """Print a result as lines of (style, text), to stdout: in colour on a terminal, plain anywhere else."""
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*((text, style) for style, text in line)))

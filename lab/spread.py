@@ -15,9 +15,11 @@ Two oracles, since the proxy modes choose differently:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from scipy.stats import chi2, chisquare
 
@@ -66,6 +68,45 @@ class Verdict:
             f"statistic {self.statistic:.4g} (at most {self.critical:.4g}){chance}; {self.failures} failed"
         )
         return "; ".join([text, *self.reasons])
+
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """The counts each backend may have in a verdict of even: a count beyond them alone makes it uneven.
+
+        Of chi-square: its critical value puts a backend's count at most `sqrt(critical·E·(1 - E/n))` from the
+        expected E of n, since the least chi-square of a deviation d is `d²/E + d²/(n - E)`. Of turns: n/k,
+        rounded either way.
+        """
+        total = sum(self.expected.values())
+        found = {}
+        for name, wanted in self.expected.items():
+            if self.p_value is None:
+                found[name] = (float(math.floor(wanted)), float(math.ceil(wanted)))
+            else:
+                far = math.sqrt(self.critical * wanted * (1 - wanted / total))
+                found[name] = (max(0.0, wanted - far), min(total, wanted + far))
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """The verdict in values of JSON: each backend's count with what was expected, and its bounds."""
+        bounds = self.bounds()
+        return {
+            "even": self.even,
+            "method": self.method,
+            "counts": {
+                name: {
+                    "seen": self.seen.get(name, 0),
+                    "expected": self.expected.get(name, 0.0),
+                    "low": bounds.get(name, (0.0, 0.0))[0],
+                    "high": bounds.get(name, (0.0, 0.0))[1],
+                }
+                for name in sorted({*self.seen, *self.expected})
+            },
+            "failures": self.failures,
+            "statistic": self.statistic,
+            "critical": self.critical,
+            "p_value": self.p_value,
+            "alpha": self.alpha,
+        }
 
 
 def multinomial(

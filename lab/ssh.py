@@ -32,7 +32,9 @@ def make_key(key: Path) -> str:
     return public.read_text().strip()
 
 
-def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Path) -> None:
+def write_config(
+    file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Path, connect_timeout: int = 5
+) -> None:
     """Write an ssh configuration that reaches `hosts` (name to address) as root.
 
     The machines make their host keys at their first boot, on a LAN of their own, so these are not checked.
@@ -47,7 +49,7 @@ def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Pa
         f"  IdentityFile {key}",
         "  IdentitiesOnly yes",
         "  BatchMode yes",
-        "  ConnectTimeout 5",
+        f"  ConnectTimeout {connect_timeout}",
         "  ControlMaster auto",
         # It runs in the lab's own PID namespace and ends with it.
         "  ControlPersist yes",
@@ -58,6 +60,69 @@ def write_config(file: Path, *, hosts: Mapping[str, str], key: Path, sockets: Pa
         "  StrictHostKeyChecking no",
         "  UserKnownHostsFile /dev/null",
     ]
+    file.write_text("\n".join(lines) + "\n")
+
+
+#: What of the user's own ssh settings for a machine is taken over, by ssh_config(5)'s names in small letters.
+TAKEN_OVER = (
+    "bindaddress",
+    "bindinterface",
+    "certificatefile",
+    "ciphers",
+    "globalknownhostsfile",
+    "hostkeyalgorithms",
+    "hostkeyalias",
+    "hostname",
+    "identitiesonly",
+    "identityagent",
+    "identityfile",
+    "kexalgorithms",
+    "macs",
+    "port",
+    "proxycommand",
+    "proxyjump",
+    "pubkeyacceptedalgorithms",
+    "stricthostkeychecking",
+    "user",
+    "userknownhostsfile",
+)
+
+
+def users_settings(host: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the user's own ssh would do for a host (`ssh -G`), as pairs of ssh_config(5).
+
+    Args:
+        host: a name or address, as it is typed after `ssh`.
+        options: what is said of it besides, which counts for more.
+    """
+    words = [word for key, value in options.items() for word in ("-o", f'{key}="{value}"')]
+    said = shell.run(["ssh", "-G", *words, host], timeout=20).stdout
+    pairs = [(key, value) for key, _, value in (line.partition(" ") for line in said.splitlines())]
+    return [
+        (key, f'"{value}"' if key in ("identityfile", "certificatefile") else value)
+        for key, value in pairs
+        if key in TAKEN_OVER and value != "none"
+    ]
+
+
+def write_users_config(
+    file: Path, *, hosts: Mapping[str, tuple[str, Sequence[tuple[str, str]]]], sockets: Path | None
+) -> None:
+    """Write an ssh configuration that reaches machines as the user's own ssh reaches them.
+
+    Args:
+        file: the configuration.
+        hosts: each by its name: its address, and its settings as `users_settings` gives them.
+        sockets: where connections are kept open for the next command; None: none is.
+    """
+    lines: list[str] = []
+    for name, (address, settings) in hosts.items():
+        lines += [f"Host {name} {address}", *(f"  {key} {value}" for key, value in settings)]
+        if sockets is not None:
+            # Closed when the lab is taken down, and by themselves when nobody has needed them for a while.
+            lines += [f"  ControlPath {sockets}/{name}", "  ControlMaster auto", "  ControlPersist 300"]
+    lines += ["Host *", "  BatchMode yes", "  ConnectTimeout 10", "  LogLevel ERROR"]
+    lines += ["  ServerAliveInterval 10", "  ServerAliveCountMax 6"]
     file.write_text("\n".join(lines) + "\n")
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab import paths, shell
+from lab import lock, paths, shell
 from lab.config import Config, check_name, from_values
 from lab.errors import BringUpError, InputError
 
@@ -75,6 +73,11 @@ class LabState:
     def kubeconfig_inside(self) -> Path:
         """`kubeconfig.inside`: for the operator's place, server at the master's own address; mode 0600."""
         return self.dir / "kubeconfig.inside"
+
+    @property
+    def told_file(self) -> Path:
+        """`told.json`: what the playbooks were told besides the configuration, for undoing it."""
+        return self.dir / "told.json"
 
     @property
     def finished_file(self) -> Path:
@@ -182,36 +185,15 @@ class LabState:
         Raises:
             BringUpError: another command holds it.
         """
-        path = self.lock_file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + wait
-        while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(handle, 200).decode(errors="replace").strip() or "another command"
-                os.close(handle)
-                if time.monotonic() >= deadline:
-                    raise BringUpError(
-                        f"The lab {self.name!r} is busy.",
-                        details=[f"{holder} is working on it"],
-                        fix="wait until it has ended, or interrupt it with Ctrl-C",
-                    ) from None
-                time.sleep(0.2)
-                continue
-            # The file is removed with the lab: a lock on a file that is gone would keep nobody out.
-            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-                break
-            os.close(handle)
-        try:
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{verb} (process {os.getpid()})\n".encode())
+        with lock.hold(self.lock_file, verb=verb, busy=self._busy, wait=wait, keep=self.exists):
             yield
-        finally:
-            if not self.exists():
-                path.unlink(missing_ok=True)
-            os.close(handle)
+
+    def _busy(self, holder: str) -> BringUpError:
+        return BringUpError(
+            f"The lab {self.name!r} is busy.",
+            details=[f"{holder} is working on it"],
+            fix="wait until it has ended, or interrupt it with Ctrl-C",
+        )
 
     @staticmethod
     def all() -> list[LabState]:

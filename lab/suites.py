@@ -17,6 +17,7 @@ from pathlib import Path
 from lab import leftovers, paths, shell
 from lab.errors import InputError, LabError, WaitTimeout
 from lab.providers.base import Provider
+from lab.report import results
 from lab.state import LabState
 
 # pytest's exit codes (docs.pytest.org, "Exit codes")
@@ -49,6 +50,7 @@ def run(
     args: Sequence[str],
     folder: Path,
     timeout: float = 3600,
+    log: Path | None = None,
 ) -> Verdict:
     """Run pytest on the suites.
 
@@ -57,8 +59,9 @@ def run(
         provider: knows the operator's place.
         mode: the proxy mode in effect, for the name of the result.
         args: pytest's own arguments.
-        folder: where `junit-MODE.xml` goes.
+        folder: where `junit-MODE.xml` goes, and `results.jsonl` grows.
         timeout: seconds until pytest is ended.
+        log: a file for what pytest says, instead of this process's own output.
 
     Raises:
         InputError: pytest did not understand the arguments, or nothing matched them.
@@ -68,20 +71,21 @@ def run(
     """
     junit = folder / f"junit-{mode}.xml"
     suites = paths.share("tests", "conformance")
-    words = [_located(arg, suites) for arg in args]
-    named = [word for word in words if Path(word.partition("::")[0]).is_file()]
-    whole = [] if named else [str(suites)]  # tests named by the user replace the whole
     # xunit1: the family of JUnit XML that has properties for each test.
     reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
-    pytest = [sys.executable, "-m", "pytest", "--lab", state.name, *reports, *words, *whole]
+    stream = [f"--results={folder / results.FILE}", f"--results-mode={mode}"]
+    pytest = _pytest(state.name, args, *reports, "-p", "lab.report.plugin", *stream)
     begun = time.monotonic()
-    process = subprocess.Popen(
-        # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
-        shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
-        env={**os.environ, **leftovers.mark(folder)},
-        start_new_session=True,
-        cwd=suites.parent.parent,
-    )
+    with log.open("wb") if log else contextlib.nullcontext() as said:
+        process = subprocess.Popen(
+            # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
+            shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
+            stdout=said,
+            stderr=subprocess.STDOUT if said else None,
+            env={**os.environ, **leftovers.mark(folder)},
+            start_new_session=True,
+            cwd=suites.parent.parent,
+        )
     try:
         code = process.wait(timeout)
     except subprocess.TimeoutExpired as late:
@@ -100,6 +104,30 @@ def run(
     if code not in (PASSED, FAILED) or not junit.is_file():
         raise LabError(f"pytest broke: exit code {code}.", details=[shlex.join(pytest)])
     return read(junit, mode=mode, seconds=time.monotonic() - begun)
+
+
+def check(name: str, args: Sequence[str]) -> None:
+    """See that pytest understands the arguments and that something matches them, without any lab.
+
+    Raises:
+        InputError: it does not, or nothing matches; with what pytest says.
+    """
+    argv = _pytest(name, args, "--collect-only", "--quiet")
+    said = shell.run(argv, timeout=120, check=False, cwd=paths.share("tests", "conformance").parent.parent)
+    if not said.ok:
+        raise InputError(
+            "No test would be run: pytest does not understand the arguments, or none matches them.",
+            details=shell.tail(said.stderr or said.stdout, 5),
+        )
+
+
+def _pytest(lab: str, args: Sequence[str], *options: str) -> list[str]:
+    """The command that runs the suites; tests named by the user replace the whole."""
+    suites = paths.share("tests", "conformance")
+    words = [_located(arg, suites) for arg in args]
+    named = [word for word in words if Path(word.partition("::")[0]).is_file()]
+    whole = [] if named else [str(suites)]
+    return [sys.executable, "-m", "pytest", "--lab", lab, *options, *words, *whole]
 
 
 def read(junit: Path, *, mode: str, seconds: float) -> Verdict:

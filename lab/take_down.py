@@ -9,11 +9,16 @@ from lab.progress import Progress
 from lab.state import LabState
 
 
-def down(state: LabState, progress: Progress) -> bool:
+def down(state: LabState, progress: Progress, *, forget: bool = False) -> bool:
     """End a lab's processes and machines and remove its folder.
 
     Works on a lab that is half made or half gone, and when its own notes are missing or broken; killed at any
     moment, it can be run again. The folder goes last: as long as anything is left, the lab is still listed.
+
+    Args:
+        state: the lab.
+        progress: is shown every step.
+        forget: leave as they are machines that cannot be given back, and remove the folder all the same.
 
     Returns:
         Whether there was such a lab.
@@ -31,7 +36,12 @@ def down(state: LabState, progress: Progress) -> bool:
         with progress.step(f"Ending what runs for {state.name}"):
             leftovers.end(state.dir)
         with progress.step("Taking the machines down"):
-            _machines(state, progress)
+            try:
+                _machines(state, progress)
+            except LabError as error:
+                if not forget:
+                    raise
+                progress.warn(str(error.what))
         with progress.step("Removing its files"):
             state.remove()
     return True

@@ -1,4 +1,4 @@
-"""Writes docs/reference/*.md from the code: `python docs/reference/generate.py`.
+"""Writes docs/reference/*.md, and the schema of report.json: `python docs/reference/generate.py`.
 
 A unit test sees that they are up to date.
 """
@@ -19,6 +19,8 @@ from typer.cli import get_docs_for_click
 from lab.cli import application
 from lab.config import Config
 from lab.errors import Exit
+from lab.report import folder
+from lab.versions import known
 
 HERE = Path(__file__).parent
 
@@ -40,7 +42,7 @@ at once, with exit code 2, before anything is touched. `lab config schema` print
 
 A configuration is checked as a whole, too: the three networks must not overlap, every node's address must be
 on the lab's LAN and be nobody else's, the pod network must have a /24 for each node, and the version must be
-one that the source can give.
+one that the source can give: {releases}.
 """
 
 CLI = """\
@@ -67,8 +69,18 @@ EXITS = {
 
 def config() -> str:
     """docs/reference/config.md."""
-    defaults = yaml.safe_dump(Config().model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-    return CONFIG.format(table="\n".join(_sections(Config, "")) + "\n", defaults=defaults)
+    said = _said(Config().model_dump(mode="json"))
+    defaults = yaml.safe_dump(said, sort_keys=False, default_flow_style=None)
+    releases = ", ".join(f"`{release}`" for release in known())
+    return CONFIG.format(table="\n".join(_sections(Config, "")) + "\n", defaults=defaults, releases=releases)
+
+
+def _said(value: Any) -> Any:
+    """Without the keys that have no value unless somebody gives them one."""
+    if isinstance(value, dict):
+        inner = {key: _said(item) for key, item in value.items() if item is not None}
+        return {key: item for key, item in inner.items() if item != {}}
+    return [_said(item) for item in value] if isinstance(value, list) else value
 
 
 def cli() -> str:
@@ -122,17 +134,28 @@ def _type(kind: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if origin in (Union, UnionType):
-        return " or ".join(_type(part) for part in get_args(kind))
+        return " or ".join(_type(part) for part in get_args(kind) if part is not type(None))
     if origin is dict:
         return "map of " + " to ".join(_type(part) for part in get_args(kind))
-    names = {str: "text", int: "whole number", "IPv4Address": "IPv4 address", "IPv4Network": "IPv4 network"}
+    names = {
+        str: "text",
+        int: "whole number",
+        bool: "`true`, `false`",
+        Path: "path",
+        "IPv4Address": "IPv4 address",
+        "IPv4Network": "IPv4 network",
+    }
     return names.get(kind, names.get(getattr(kind, "__name__", ""), str(kind)))
 
 
 def _default(field: FieldInfo) -> str:
-    return "required" if field.is_required() else f"`{field.get_default(call_default_factory=False)}`"
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=False)
+    return "" if default is None else f"`{default}`"
 
 
 if __name__ == "__main__":
     for name, text in (("config", config()), ("cli", cli())):
         (HERE / f"{name}.md").write_text(text)
+    folder.SCHEMA.write_text(folder.schema())

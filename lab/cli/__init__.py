@@ -28,21 +28,26 @@ def application() -> typer.Typer:
         down,
         evidence,
         exec,  # noqa: A004 -- the verb's name
+        explain,
         kubeconfig,
         kubectl,
+        lesson,
         list_labs,
+        nightly,
         proxy_mode,
+        report,
         shell,
         status,
         test,
         up,
+        verify,
         version,
+        workshop,
     )
 
     app = typer.Typer(
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -60,10 +65,20 @@ def application() -> typer.Typer:
     app.command("kubeconfig")(kubeconfig.command)
     app.command("proxy-mode")(proxy_mode.command)
     app.command("test", context_settings=theirs)(test.command)
+    app.command("nightly", context_settings=theirs)(nightly.command)
+    app.command("verify")(verify.command)
+    app.command("explain")(explain.command)
+    app.command("report")(report.command)
     app.command("evidence")(evidence.command)
     if importlib.util.find_spec("lab.cli.bundle"):
         bundle = importlib.import_module("lab.cli.bundle")
         app.add_typer(bundle.app, name="bundle", help="What the lab is made of, built from package mirrors.")
+        box = importlib.import_module("lab.cli.box")
+        app.add_typer(box.app, name="box", help="The box that virtual machines can be made of.")
+    app.add_typer(workshop.app, name="workshop", help="Labs for a class: one a student, side by side.")
+    app.add_typer(
+        lesson.app, name="lesson", help="The course: a Service, from its ClusterIP to the rules on a node."
+    )
     app.add_typer(config.app, name="config", help="The configuration file.")
     return app
 

@@ -14,6 +14,7 @@ from lab.config import Config, load
 from lab.errors import BringUpError, InputError
 from lab.progress import duration, result, result_json, result_table
 from lab.sources import bundle
+from lab.versions import known
 
 app = typer.Typer(no_args_is_help=True)
 Names = Annotated[
@@ -27,9 +28,7 @@ def build(
     *,
     config_file: options.ConfigFile = None,
     provider: options.ProviderOption = None,
-    install_missing: Annotated[
-        bool, typer.Option("--install-missing", help="As root on Debian: install missing host tools.")
-    ] = False,
+    install_missing: options.InstallTools = False,
     output: options.OutputOption = options.Output.TEXT,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -42,7 +41,7 @@ def build(
     if install_missing and (missing := builder.missing_tools(names)):
         host.install(missing, progress)
     builder.ensure(names, progress)
-    _show([builder.built(name) for name in names], output, builder)
+    _show([builder.built(name) for name in names], output)
 
 
 @app.command("verify")
@@ -72,17 +71,17 @@ def verify(components: Names = None, *, output: options.OutputOption = options.O
 @app.command("list")
 def list_artifacts(*, output: options.OutputOption = options.Output.TEXT) -> None:
     """List what is in the store, with the sha256 of every file in the JSON output."""
-    builder = _builder(Config())
-    _show(builder.store.all(), output, builder)
+    _show(_builder(Config()).store.all(), output)
 
 
 def _builder(config: Config) -> Builder:
     return bundle.builder(config.kubernetes.version)
 
 
-def _show(artifacts: list[Artifact], output: options.Output, builder: Builder) -> None:
+def _show(artifacts: list[Artifact], output: options.Output) -> None:
+    builders = [bundle.builder(release) for release in known()]
     if output is options.Output.JSON:
-        result_json([_facts(artifact, builder) for artifact in artifacts])
+        result_json([_facts(artifact, builders) for artifact in artifacts])
         return
     rows = [
         [
@@ -91,7 +90,7 @@ def _show(artifacts: list[Artifact], output: options.Output, builder: Builder) -
             artifact.digest[:16],
             f"{artifact.size >> 20} MiB",
             duration(float(artifact.manifest["seconds"])),
-            "yes" if _current(artifact, builder) else "no",
+            "yes" if _current(artifact, builders) else "no",
             str(artifact.folder),
         ]
         for artifact in artifacts
@@ -99,16 +98,16 @@ def _show(artifacts: list[Artifact], output: options.Output, builder: Builder) -
     result_table(["component", "version", "digest", "size", "built in", "current", "folder"], rows)
 
 
-def _facts(artifact: Artifact, builder: Builder) -> dict[str, Any]:
+def _facts(artifact: Artifact, builders: list[Builder]) -> dict[str, Any]:
     return {
         **artifact.manifest,
         "folder": str(artifact.folder),
         "bytes": artifact.size,
-        "current": _current(artifact, builder),
+        "current": _current(artifact, builders),
     }
 
 
-def _current(artifact: Artifact, builder: Builder) -> bool:
-    """Whether the recipes, as they are now, give this artifact."""
-    known = builder.components.by_name
-    return artifact.name in known and builder.digest(artifact.name) == artifact.digest
+def _current(artifact: Artifact, builders: list[Builder]) -> bool:
+    """Whether the recipes, as they are now, give this artifact for any Kubernetes release there is."""
+    known_here = (builder for builder in builders if artifact.name in builder.components.by_name)
+    return any(builder.digest(artifact.name) == artifact.digest for builder in known_here)

@@ -15,6 +15,10 @@ def command(
     *,
     name: options.Name = None,
     everything: Annotated[bool, typer.Option("--all", help="Take every lab of this user down.")] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Provider ssh: leave machines that do not answer as they are."),
+    ] = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -22,7 +26,7 @@ def command(
     progress = options.progress_of(verbose=verbose, quiet=quiet)
     labs = LabState.all() if everything else [LabState(options.name_of(name))]
     for state in labs:
-        if take_down.down(state, progress):
+        if take_down.down(state, progress, forget=forget):
             progress.note(f"The lab {state.name!r} is gone.")
         else:
             progress.note(f"There is no lab {state.name!r}; nothing to take down.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lab import nodes
-from lab.cli import options
+from lab.cli import completion, options
 from lab.errors import InputError
 
 OUTSIDE = "outside"
@@ -18,7 +18,11 @@ OUTSIDE = "outside"
 def command(
     context: typer.Context,
     node: Annotated[
-        str, typer.Argument(help=f"The node; `{OUTSIDE}`: the operator's place on the lab's LAN.")
+        str,
+        typer.Argument(
+            help=f"The node; `{OUTSIDE}`: the operator's place on the lab's LAN.",
+            autocompletion=completion.places,
+        ),
     ],
     *,
     name: options.Name = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,10 +11,12 @@ from typing import Annotated
 
 import typer
 
+from lab.cli import completion
 from lab.config import DEFAULT_FILE, Config, load
 from lab.errors import InputError
 from lab.progress import Progress
 from lab.providers.base import Provider
+from lab.reach.base import Reach
 from lab.state import LabState
 
 
@@ -23,18 +27,54 @@ class Output(StrEnum):
     JSON = "json"
 
 
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The lab's name (default: lab).")]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        envvar="KUBE_SERVICE_LAB_NAME",
+        help="The lab's name (default: lab).",
+        autocompletion=completion.labs,
+    ),
+]
 ConfigFile = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="YAML file, - for stdin (default: ./lab.yaml if there)."),
 ]
 ProviderOption = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="Where machines come from: uml or podman.")
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="Where machines come from: uml, podman, ssh or vagrant.",
+        autocompletion=completion.providers,
+    ),
 ]
 ModeOption = Annotated[
-    str | None, typer.Option("--proxy-mode", metavar="MODE", help="iptables, ipvs or nftables.")
+    str | None,
+    typer.Option(
+        "--proxy-mode",
+        metavar="MODE",
+        help="iptables, ipvs or nftables.",
+        autocompletion=completion.proxy_modes,
+    ),
 ]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print the result.")]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="Any cluster instead of a lab: its kubeconfig."),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE",
+        help="With --kubeconfig: the image of the pods that look at the nodes (default: the lab's own).",
+    ),
+]
+InstallTools = Annotated[
+    bool, typer.Option("--install-missing", help="As root on Debian: install missing host tools.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show every task as a line.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing but warnings and failures.")]
 
@@ -81,3 +121,34 @@ def living(name: str | None) -> Living:
 def progress_of(*, verbose: bool = False, quiet: bool = False) -> Progress:
     """The display of one command."""
     return Progress(verbose=verbose, quiet=quiet)
+
+
+@contextmanager
+def reached(
+    name: str | None, kubeconfig: Path | None, image: str | None, progress: Progress
+) -> Iterator[Reach]:
+    """The cluster that is meant, for as long as it is looked at."""
+    with ExitStack() as stack:
+        with nullcontext() if kubeconfig is None else progress.step("Starting a pod on every node"):
+            found = stack.enter_context(reach(name, kubeconfig, image))
+        yield found
+
+
+def reach(name: str | None, kubeconfig: Path | None, image: str | None) -> Reach:
+    """The way to the cluster that is meant: a lab, or any by its kubeconfig.
+
+    Raises:
+        InputError: there is no such lab or file, or options that exclude each other.
+    """
+    if kubeconfig is None:
+        if image is not None:
+            raise InputError("--image is for a cluster named by --kubeconfig: a lab's nodes need no pods.")
+        from lab.reach.own import OwnLab  # noqa: PLC0415
+
+        lab = living(name)
+        return OwnLab(lab.config, lab.state, lab.provider)
+    if name is not None:
+        raise InputError("--name and --kubeconfig are two ways to say which cluster: give one.")
+    from lab.reach.stranger import Stranger, own_kubectl  # noqa: PLC0415
+
+    return Stranger(kubeconfig, image=image, kubectl=own_kubectl())

@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 from lab import nodes
-from lab.cli import options
+from lab.cli import completion, options
 from lab.progress import duration, result_json, result_table
 
 
 def command(
     mode: Annotated[
-        str | None, typer.Argument(help="The mode to switch to: iptables, ipvs or nftables.")
+        str | None,
+        typer.Argument(
+            help="The mode to switch to: iptables, ipvs or nftables.", autocompletion=completion.proxy_modes
+        ),
     ] = None,
     *,
     name: options.Name = None,

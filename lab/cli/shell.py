@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from lab import nodes
-from lab.cli import options
+from lab.cli import completion, options
 
 
 def command(
-    node: Annotated[str | None, typer.Argument(help="The node (default: the master).")] = None,
+    node: Annotated[
+        str | None, typer.Argument(help="The node (default: the master).", autocompletion=completion.nodes)
+    ] = None,
     *,
     name: options.Name = None,
 ) -> None:

@@ -23,10 +23,19 @@ def command(
     provider: options.ProviderOption = None,
     proxy_mode: options.ModeOption = None,
     timeout: Annotated[
-        int, typer.Option(min=10, help="Seconds for forming the cluster, once its machines run.")
-    ] = 900,
+        int | None,
+        typer.Option(
+            min=10,
+            help="Seconds for forming the cluster, once its machines run (default: what kubernetes.*_timeout "
+            "add up to, 900).",
+        ),
+    ] = None,
     install_missing: Annotated[
         bool, typer.Option("--install-missing", help="As root on Debian: install what is missing.")
+    ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Provider ssh: remove a Kubernetes that is on the machines already."),
     ] = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -40,7 +49,7 @@ def command(
     overrides = {"name": name, "provider": provider, "proxy.mode": proxy_mode}
     config = asked_for(config_file, overrides)
     progress = options.progress_of(verbose=verbose, quiet=quiet)
-    run = bring_up.up(config, progress, install_missing=install_missing, timeout=timeout)
+    run = bring_up.up(config, progress, install_missing=install_missing, adopt=adopt, timeout=timeout)
     progress.note(
         f"\nThe lab {config.name!r} is up in {config.proxy.mode} mode ({duration(progress.elapsed)}). "
         + (f"Changed: {', '.join(run.changes)}." if run.changes else "Nothing had to be changed.")

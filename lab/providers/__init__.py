@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PROVIDERS = {
     "uml": "lab.providers.uml:UmlProvider",
     "podman": "lab.providers.podman:PodmanProvider",
+    "ssh": "lab.providers.ssh:SshProvider",
+    "vagrant": "lab.providers.vagrant:VagrantProvider",
 }
 
 

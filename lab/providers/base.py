@@ -25,10 +25,20 @@ class Provider(ABC):
     image_parts: ClassVar[tuple[str, ...]]
     #: Host commands it needs.
     tools: ClassVar[tuple[Tool, ...]] = ()
+    #: Whether its machines take this host's memory and disk, and their ports are forwarded from 127.0.0.1.
+    on_this_host: ClassVar[bool] = True
+    #: Whether its machines are there before the lab and after it, and are given back as they were.
+    machines_stay: ClassVar[bool] = False
+    #: Whether a Kubernetes that is on the machines already may be removed from them.
+    adopt = False
 
     def __init__(self, config: Config, state: LabState) -> None:
         self.config = config
         self.state = state
+
+    def further_tools(self) -> tuple[Tool, ...]:
+        """Host commands that only this lab's configuration asks for."""
+        return ()
 
     @abstractmethod
     def faults(self) -> list[str]:
@@ -65,10 +75,15 @@ class Provider(ABC):
     def operator(self) -> list[str]:
         """The argv prefix that runs a command as a machine on the lab's LAN outside the cluster."""
 
-    def host_vars(self, node: str) -> dict[str, object]:
-        """Further Ansible variables of a node."""
+    def become(self, node: str) -> tuple[str, ...]:
+        """The argv prefix that makes a command on a node root's; empty where ssh lets root in."""
         del node
-        return {}
+        return ()
+
+    def host_vars(self, node: str) -> dict[str, object]:
+        """Further Ansible variables of a node: who logs in, and how."""
+        del node
+        return {"ansible_user": "root", "ansible_ssh_private_key_file": str(self.state.ssh_key)}
 
     def forward(self) -> dict[str, int]:
         """Make the API server and the chosen NodePorts reachable on 127.0.0.1.
@@ -81,6 +96,10 @@ class Provider(ABC):
     def way_out(self, url: str) -> str:
         """Lead the machines to a proxy of this host's; returns the proxy's URL as they reach it."""
         return url
+
+    def memory_used(self) -> int | None:
+        """MiB of this host's memory that the lab holds; None where nobody can tell."""
+        return None
 
     @abstractmethod
     def evidence(self, into: Path) -> None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lab import forward, relay
+from lab import forward, memory, relay
 from lab.errors import BringUpError
 from lab.netns import Namespace
 from lab.providers.base import Provider
@@ -49,6 +49,13 @@ class NamespacedProvider(Provider):
         if namespace:
             namespace.destroy()
         self._record.unlink(missing_ok=True)
+
+    def memory_used(self) -> int | None:
+        """What the processes of its namespaces hold, and those of the containers below them."""
+        namespace = Namespace.load(self._record)
+        if namespace is None:
+            return None
+        return memory.used([namespace.pid, *(process.pid for process in namespace.processes())])
 
     def status(self) -> dict[str, str]:
         """A node is `running` when its process is, `stopped` when only its disk is there."""

@@ -20,6 +20,19 @@ COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Name to argv, for every mode. All only read. Run as root on the node."""
 
+_LOOK = {
+    # iptables comes in two flavours that do not see each other's rules: the one with kube-proxy's is meant.
+    "iptables-save": "said=$(iptables-save -c); for save in iptables-nft-save iptables-legacy-save; do "
+    'case $said in *":KUBE-SERVICES "*) break;; esac; other=$($save -c); '
+    'case $other in *":KUBE-SERVICES "*) said=$other;; esac; done; printf "%s\\n" "$said"',
+    "ipvs-stats": "ipvsadm -Ln --stats --exact",
+    "proxy-mode": "curl -sS -m 5 http://127.0.0.1:10249/proxyMode && echo",
+    "configz": "curl -sS -m 5 http://127.0.0.1:10249/configz && echo",
+    "last-sync": "curl -sS -m 5 http://127.0.0.1:10249/metrics | "
+    "grep '^kubeproxy_sync_proxy_rules_last_timestamp_seconds'",
+}
+"""What else a look at a node takes, as shell: rules with counters, and what kube-proxy says of itself."""
+
 _MARK = "@@ lab dump "
 
 
@@ -28,10 +41,19 @@ def script(names: Iterable[str] = COMMANDS) -> str:
 
     A command that fails (no such table, no ip_vs in the kernel) gives an empty output, as its absence should.
     """
+    return _marked({name: shlex.join(COMMANDS[name]) for name in names})
+
+
+def look() -> str:
+    """The same of every dump, on any node: rules with their counters, kube-proxy's mode and configuration."""
+    return _marked({name: shlex.join(argv) for name, argv in COMMANDS.items()} | _LOOK)
+
+
+def _marked(commands: Mapping[str, str]) -> str:
     lines = []
-    for name in names:
+    for name, command in commands.items():
         lines.append(f"echo {shlex.quote(_MARK + name)}")
-        lines.append(f"{shlex.join(COMMANDS[name])} 2>/dev/null || :")
+        lines.append(f"{{ {command}; }} 2>/dev/null || :")
     return "; ".join(lines)
 
 

@@ -121,8 +121,8 @@ def _of_rules(want: ServiceRules, have: ServiceRules) -> Iterator[tuple[str, str
         lacking = want.hairpin - have.hairpin
         yield (
             "hairpin",
-            _listed(f"{ip}:{port}" for ip, port in want.hairpin),
-            f"none for {_listed(map(str, lacking))}",
+            _ends(want.hairpin),
+            f"none for {_ends(lacking)}",
         )
     if _networks(want.source_ranges) != _networks(have.source_ranges):
         yield "source_ranges", str(want.source_ranges), str(have.source_ranges)

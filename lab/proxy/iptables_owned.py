@@ -41,6 +41,9 @@ IPVS_JUMPS: Jumps = (
 )
 """The same in ipvs mode."""
 
+NUMBERS = {"6": "TCP", "17": "UDP", "132": "SCTP", "tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
+"""Protocols as matches print them (`--vproto 6`)."""
+
 SERVICE_PREFIXES = ("KUBE-SEP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-")
 
 IPTABLES_CHAINS = frozenset(

@@ -26,7 +26,7 @@ from lab.proxy.model import (
 from lab.proxy.reader import Reader
 
 # These choose among all real servers alike, whatever their weights, as long as those are not 0.
-_WEIGHTLESS = frozenset({"rr", "lc", "dh"})
+WEIGHTLESS = frozenset({"rr", "lc", "dh"})
 
 
 class IpvsReader(Reader):
@@ -104,7 +104,7 @@ class _Node:
         """Whether the frontend is in a set of node ports: by port, or for SCTP by address and port."""
         if front.protocol == "SCTP":
             return self._in(f"{prefix}-SCTP-HASH", front)
-        return front.port in self._set(f"{prefix}-{front.protocol}").ports()
+        return (str(front.port),) in self._set(f"{prefix}-{front.protocol}").entries
 
     def _kind(self, front: Frontend) -> Kind | None:
         if self._in("KUBE-CLUSTER-IP", front):
@@ -143,7 +143,7 @@ class _Node:
     def _service(self, front: Frontend, kind: Kind, server: VirtualServer) -> ServiceRules:
         masquerade, policy = self._masquerade(front, kind)
         serving = {real.endpoint: real.weight for real in server.real if real.weight > 0}
-        if server.scheduler in _WEIGHTLESS:
+        if server.scheduler in WEIGHTLESS:
             serving = dict.fromkeys(serving, 1)
         backends = [Backend(*end, Fraction(weight, sum(serving.values()))) for end, weight in serving.items()]
         self.faults += [

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from lab.proxy.iptables_chains import MARK_MASQ, detector
 from lab.proxy.iptables_filter import forward, masquerade_faults
-from lab.proxy.iptables_owned import IPVS_JUMPS, jump_faults, strange
+from lab.proxy.iptables_owned import IPVS_JUMPS, NUMBERS, jump_faults, strange
 from lab.proxy.iptables_save import Rule, Table
 from lab.proxy.model import Frontend, Masquerade, UnrecognisedRule
 
@@ -45,7 +45,6 @@ _SIMPLE = {
         ("KUBE-IPVS-FILTER", "KUBE-IPVS-IPS", "dst", "REJECT"),
     },
 }
-_NUMBERS = {"6": "TCP", "17": "UDP", "132": "SCTP", "tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
 
 
 class IpvsRules:
@@ -131,7 +130,7 @@ class IpvsRules:
 
     def _shut_out(self, rule: Rule) -> None:
         ip = rule.must("--vaddr").removesuffix("/32")
-        front = Frontend(ip, int(rule.must("--vport")), _NUMBERS[rule.must("--vproto")])
+        front = Frontend(ip, int(rule.must("--vport")), NUMBERS[rule.must("--vproto")])
         if rule.must("-j") != "DROP" or rule.must("-s").removesuffix("/32") != ip:
             raise UnrecognisedRule(rule.raw, "no such rule is known there", where=rule.chain)
         rule.done()

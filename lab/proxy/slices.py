@@ -33,6 +33,7 @@ def expect(
     *,
     scheduler: str = "rr",
     service_cidrs: Iterable[str] = (),
+    masquerade_all: bool = False,
 ) -> NodeRules:
     """The rules a node should have.
 
@@ -43,6 +44,7 @@ def expect(
         node: whose rules.
         scheduler: the ipvs scheduler asked for.
         service_cidrs: where ClusterIPs are from, which nftables mode guards; not compared if not given.
+        masquerade_all: kube-proxy's `masqueradeAll`.
 
     Two kinds are not told apart by every mode's rules, see `Kind.EXTERNAL`; `compare` knows.
     """
@@ -59,7 +61,7 @@ def expect(
             node=node.name,
             zone=node.zone,
         )
-        view = _View(mode, scheduler, node, port, available)
+        view = _View(mode, scheduler, node, port, available, masquerade_all)
         vips.add(port.cluster_ip)
         rules.setdefault(Frontend(port.cluster_ip, port.port, port.protocol), view.cluster())
         for ip, kind in port.vips:
@@ -95,12 +97,17 @@ class _View:
     node: Node
     port: Port
     available: Usable
+    masquerade_all: bool
 
     def cluster(self) -> ServiceRules:
         """The rules of its ClusterIP."""
         everyone = Masquerade.OUTSIDE if self.node.pod_cidr else Masquerade.NEVER
+        if self.masquerade_all:
+            everyone = Masquerade.ALWAYS
+        elif self.mode == "ipvs" and not self.node.pod_cidr:
+            everyone = Masquerade.NODE
         if self.mode == "ipvs":
-            return self._ipvs(Kind.CLUSTER, everyone if self.node.pod_cidr else Masquerade.NODE, None)
+            return self._ipvs(Kind.CLUSTER, everyone, None)
         ends = self.available.local if self.port.internal_local else self.available.cluster
         if not ends:
             return self._refused(Kind.CLUSTER)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab import paths
+from lab import paths, vagrant_box
 from lab.bundle.builder import Builder
 from lab.bundle.component import Components
 from lab.bundle.kinds import disk
@@ -21,6 +21,7 @@ DISK = "node-disk"
 PARTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "uml": {"kernel": ("kernel", "linux"), "disk": (DISK, "disk.img")},
     "podman": {"tree": ("node-tree", "root")},
+    vagrant_box.NAME: {"box": vagrant_box.PART},
 }
 # Components with programs for the operator.
 PROGRAMS = {"kubectl": "kubernetes", "kubeadm": "kubernetes", "prober": "prober"}
@@ -32,6 +33,12 @@ def builder(version: str) -> Builder:
     return Builder(Components.load(paths.share("bundle"), minor), paths.cache())
 
 
+def machines(config: Config) -> str:
+    """Whose parts a lab's machines are made of: the provider's, or those of the box that is built here."""
+    own = config.provider == "vagrant" and config.vagrant.box == vagrant_box.NAME
+    return vagrant_box.NAME if own else config.provider
+
+
 def wanted(provider: str, make: Builder) -> list[str]:
     """The components that a lab of that provider uses directly."""
     parts = {component for component, _ in PARTS[provider].values()} if provider in PARTS else installed(make)
@@ -40,9 +47,8 @@ def wanted(provider: str, make: Builder) -> list[str]:
 
 def installed(make: Builder) -> set[str]:
     """The components that the disk has in it: all but those that it is made of and booted with."""
-    component = make.components.resolve(DISK)
     spec = disk_spec(make)
-    return {make.components.resolve(need).name for need in component.needs} - {spec.root, spec.kernel}
+    return set(make.components.resolve(DISK).needs) - {spec.root, spec.kernel}
 
 
 def disk_spec(make: Builder) -> disk.DiskSpec:
@@ -76,17 +82,17 @@ class BundleSource(Source):
     def machine_image(self, config: Config) -> dict[str, Path]:
         """Kernel and disk for uml, the tree for podman, nothing for machines that are not made here."""
         built = self._builder(config).built
-        parts = PARTS.get(config.provider, {})
+        parts = PARTS.get(machines(config), {})
         return {part: built(component).folder / inside for part, (component, inside) in parts.items()}
 
     def extravars(self, config: Config) -> dict[str, Any]:
         """What is on the disk, for machines that are prepared, and where it is on this host, for others."""
         make = self._builder(config)
         store = make.store.root
-        baked = config.provider in PARTS
+        baked = machines(config) in PARTS
         if baked:
             # A tree notes what its disk did; the disk itself need not be in the store for it.
-            name = next(c for c, _ in PARTS[config.provider].values() if c.startswith("node-"))
+            name = next(c for c, _ in PARTS[machines(config)].values() if c.startswith("node-"))
             facts = make.built(name).facts
         else:
             facts = disk.contents(disk_spec(make), {name: make.built(name) for name in installed(make)})
@@ -99,7 +105,7 @@ class BundleSource(Source):
 
     def components(self, config: Config) -> list[str]:
         """All of it."""
-        return wanted(config.provider, self._builder(config))
+        return wanted(machines(config), self._builder(config))
 
     def _builder(self, config: Config) -> Builder:
         version = config.kubernetes.version

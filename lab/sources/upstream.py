@@ -93,7 +93,6 @@ class UpstreamSource(Source):
             "coredns_image_tag": images["coredns"].tag,
             "flannel_image": images["flannel"].name,
             "flannel_cni_image": images["flannel-cni-plugin"].name,
-            "kubeadm_path": "/usr/bin/kubeadm",
             "kubectl_to_fetch": "/usr/bin/kubectl",
             "binaries": [{"src": str(self.program(config, "prober")), "dest": "/usr/local/bin/prober"}],
             "images": [

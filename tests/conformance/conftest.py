@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from lab.config import Config
 from lab.errors import LabError
 from lab.state import LabState
 
+from . import chain, truth
 from .cluster import Cluster
 from .nodes import Node, on_each
 from .own import default_mytest, mytest, namespace, new_namespace, workload
@@ -46,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "matrix: fills the truth table of clients, targets and modes")
     config.addinivalue_line(
         "markers", "switch: switches the living lab's proxy mode; only when asked for (-m switch)"
     )
@@ -58,6 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in mine:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(180))
+        item.user_properties.append(("node", place(item)))
     switches = [item for item in mine if item.get_closest_marker("switch")]
     if switches and len(switches) < len(mine) and "switch" not in config.option.markexpr:
         config.hook.pytest_deselected(items=switches)
@@ -78,6 +81,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("inside", [*names, "pod"], indirect=True)
     if "client" in metafunc.fixturenames:
         metafunc.parametrize("client", [*names, "pod", "outside"], indirect=True)
+    if "reach" in metafunc.fixturenames:
+        metafunc.parametrize("reach", truth.table(names), ids=str)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failing test is shown with the rules that it went by."""
+    report = yield
+    if (
+        report.failed
+        and isinstance(item, pytest.Function)
+        and item.path.is_relative_to(Path(__file__).parent)
+    ):
+        report.sections += chain.sections(item, f"{call.excinfo and call.excinfo.value}")
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +114,13 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 def nodes(lab: Lab) -> tuple[Node, ...]:
     """All nodes, the master first."""
     return tuple(
-        Node.over_ssh(node.name, str(node.address), lab.state.ssh_config) for node in lab.config.nodes
+        Node.over_ssh(
+            node.name,
+            str(node.address),
+            lab.state.ssh_config,
+            sudo=bool(lab.provider.become(node.name)),
+        )
+        for node in lab.config.nodes
     )
 
 
@@ -151,14 +177,14 @@ def rulebook(cluster: Cluster, lab: Lab, nodes: tuple[Node, ...], mode: str) -> 
 
 @pytest.fixture(autouse=True)
 def _properties(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """JUnit properties: the node (or client) and the mode of each test."""
-    place = [value for name, value in parameters(request).items() if name in ("node", "inside", "client")]
-    record_property("node", place[0] if place else "all")
+    """JUnit properties: the mode of each test, beside its node (or client)."""
     if not request.node.get_closest_marker("switch"):
         record_property("mode", request.getfixturevalue("mode"))
 
 
-def parameters(request: pytest.FixtureRequest) -> dict[str, object]:
-    """The test's parameters by name."""
-    callspec = getattr(request.node, "callspec", None)
-    return dict(callspec.params) if callspec else {}
+def place(item: pytest.Item) -> str:
+    """Where a test asks from: a node, `pod` or `outside`; `all` for the others."""
+    found = getattr(getattr(item, "callspec", None), "params", {})
+    if "reach" in found:
+        return str(found["reach"].client)
+    return str(next((found[name] for name in ("node", "inside", "client") if name in found), "all"))

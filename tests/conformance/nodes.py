@@ -28,9 +28,9 @@ class Node:
     """testinfra's host, on the ssh backend."""
 
     @classmethod
-    def over_ssh(cls, name: str, address: str, ssh_config: Path) -> Node:
-        """The node as the lab's own ssh configuration reaches it."""
-        return cls(name, address, testinfra.get_host(f"ssh://root@{name}", ssh_config=str(ssh_config)))
+    def over_ssh(cls, name: str, address: str, ssh_config: Path, *, sudo: bool = False) -> Node:
+        """The node as the lab's own ssh configuration reaches it; `sudo` where that is not as root."""
+        return cls(name, address, testinfra.get_host(f"ssh://{name}", ssh_config=str(ssh_config), sudo=sudo))
 
     def run(self, script: str, *, timeout: float = 30, check: bool = True) -> str:
         """What a shell script printed on this node.

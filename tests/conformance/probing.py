@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .cluster import Cluster
+from .expectation import Unmet
 from .nodes import Node
 
 PROBER = "/usr/local/bin/prober"
@@ -61,17 +62,30 @@ class Outcome:
             f"failures {dict(self.failures)}, {self.seconds:.1f} s"
         )
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The words after `lab` that ask the same again; empty where it was a pod that is gone by then."""
+        if self.client == "pod":
+            return ()
+        if self.client == "outside":
+            return ("exec", "outside", "--", "curl", "-sS", "-m", "5", self.target)
+        udp = () if "://" in self.target else ("--udp",)
+        return ("exec", self.client, "--", "prober", "--count", str(self.count), *udp, self.target)
+
     def assert_all_answered(self, by: set[str] | None = None) -> None:
         """Every request was answered, and by no other pod than these."""
-        assert self.answered == self.count, str(self)
-        if by is not None:
-            assert set(self.answers) <= by, f"{self}: only {sorted(by)} may answer"
+        wrong = self.answered != self.count or (by is not None and not set(self.answers) <= by)
+        if wrong:
+            who = "" if by is None else f" by {', '.join(sorted(by)) or 'nobody'} alone"
+            what = f"all {self.count} requests of {self.client} to {self.target} answered{who}"
+            raise Unmet(expected=what, seen=str(self), asked=self.asked)
 
     def assert_none_answered(self, *, kind: str | None = None) -> None:
         """No request was answered; all of them failed in the one way named, if one is."""
-        assert not self.answers, str(self)
-        if kind is not None:
-            assert set(self.failures) == {kind}, f"{self}: must be {kind}"
+        if self.answers or (kind is not None and set(self.failures) != {kind}):
+            what = f"no request of {self.client} to {self.target} answered"
+            how = "" if kind is None else f", every one {kind}"
+            raise Unmet(expected=what + how, seen=str(self), asked=self.asked)
 
 
 class Client(ABC):

@@ -7,6 +7,7 @@ turns: exact. The Service is this file's own, so nobody else's connections move 
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from lab import proxy, spread
 
 from .cluster import Endpoint
 from .declared import declared
+from .expectation import Unmet
 from .nodes import Node
 from .probing import FromNode, FromOutside, FromPod, Outcome
 from .rulebook import Rulebook, read
@@ -190,17 +192,33 @@ def ipvs_counts(node: Node) -> Turns:
     return found
 
 
-def assert_even(taken: Sample, *, service: Exposed, mode: str, version: str, tests: int) -> None:
-    """The verdict on one sample."""
+def assert_even(
+    taken: Sample,
+    *,
+    path: str,
+    service: Exposed,
+    mode: str,
+    version: str,
+    tests: int,
+    record: Callable[[str, object], None],
+) -> None:
+    """The verdict on one sample; its counts are recorded for the report."""
     outcome, pods = taken.outcome, service.workload.pods()
     failures = sum(outcome.failures.values())
-    if declared("choice", mode=mode, version=version).expected == "random":
+    random = declared("choice", mode=mode, version=version).expected == "random"
+    if random:
         verdict = spread.multinomial(outcome.answers, expected=set(pods), failures=failures, tests=tests)
     else:
         verdict = spread.round_robin(outcome.answers, expected=set(pods), failures=failures)
+    told = {"client": outcome.client, "path": path, "target": outcome.target, **verdict.told()}
+    record("distribution", json.dumps(told))
+    if not random:
         counted = {pod: (taken.counted or {}).get((ip, TARGET_PORT), 0) for pod, ip in pods.items()}
         assert counted == outcome.answers, f"{outcome}; ipvs itself counted {counted}"
-    assert verdict.even, f"{outcome.client} → {outcome.target}: {verdict}"
+    if not verdict.even:
+        way = f"{outcome.client} → {outcome.target}"
+        expected = f"{way}: {outcome.count} connections spread evenly by {verdict.method}"
+        raise Unmet(expected=expected, seen=str(verdict), asked=outcome.asked)
 
 
 @pytest.fixture
@@ -223,8 +241,15 @@ def test_traffic_is_even(
     record_property: Callable[[str, object], None],
 ) -> None:
     taken = samples[node.name, path].result()
-    record_property("spread", str(taken.outcome))
-    assert_even(taken, service=service, mode=mode, version=version, tests=len(samples))
+    assert_even(
+        taken,
+        path=path,
+        service=service,
+        mode=mode,
+        version=version,
+        tests=len(samples),
+        record=record_property,
+    )
 
 
 @pytest.mark.usefixtures("oracle")
@@ -236,5 +261,12 @@ def test_traffic_of_a_pod_is_even(
     record_property: Callable[[str, object], None],
 ) -> None:
     taken = samples["pod", CLUSTER_IP].result()
-    record_property("spread", str(taken.outcome))
-    assert_even(taken, service=service, mode=mode, version=version, tests=len(samples))
+    assert_even(
+        taken,
+        path=CLUSTER_IP,
+        service=service,
+        mode=mode,
+        version=version,
+        tests=len(samples),
+        record=record_property,
+    )

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from lab.verify.reconcile import SETTLE
+
 T = TypeVar("T")
 
-PROGRAMMED: Mapping[str, float] = {"iptables": 20.0, "ipvs": 30.0, "nftables": 20.0}
+PROGRAMMED: Mapping[str, float] = SETTLE
 """Seconds that every kube-proxy gets to program a change before it counts as missing, by its mode.
 
 After them no backend that is gone may be chosen any more. Its minSyncPeriod is 1 s; one sync by

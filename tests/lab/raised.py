@@ -18,6 +18,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Service
 
 from lab.evidence import TROUBLE
+from lab.report.model import Report
 
 NODES = ("master", "node01", "node02")
 
@@ -30,8 +31,8 @@ class Raised:
     up: Result
     config: Path
 
-    def again(self) -> Result:
-        return self.lab.named("up", "--config", str(self.config), timeout=120)
+    def again(self, *, timeout: float = 120) -> Result:
+        return self.lab.named("up", "--config", str(self.config), timeout=timeout)
 
     def client(self) -> Client:
         """The user's own way to the API: the kubeconfig, on this host, through 127.0.0.1."""
@@ -44,29 +45,29 @@ class Raised:
         return Client(config=config, trust_env=False)
 
 
-def raise_lab(lab: Lab, config: str) -> Raised:
+def raise_lab(lab: Lab, config: str, *, timeout: float = 400) -> Raised:
     file = lab.root / "lab.yaml"
     file.write_text(config)
-    up = lab.named("up", "--config", str(file), timeout=400).assert_success()
+    up = lab.named("up", "--config", str(file), timeout=timeout).assert_success()
     return Raised(lab, up, file)
 
 
-def assert_changes_nothing_again(raised: Raised) -> None:
-    before = boots(raised.lab)
+def assert_changes_nothing_again(raised: Raised, nodes: tuple[str, ...] = NODES) -> None:
+    before = boots(raised.lab, nodes)
     again = raised.again().assert_success()
     assert "Nothing had to be changed." in again.stderr, str(again)
     # Not because nothing was looked at: the playbook ran, on every node.
     (said,) = sorted(raised.lab.folder.glob("runs/*-up*/site/artifacts/run/stdout"))[-1:]
     recap = said.read_text().partition("PLAY RECAP")[2]
     assert [line for line in recap.splitlines() if "ok=" in line and "changed=0" not in line] == []
-    assert all(node in recap for node in NODES), recap
-    assert boots(raised.lab) == before
+    assert all(node in recap for node in nodes), recap
+    assert boots(raised.lab, nodes) == before
 
 
-def boots(lab: Lab) -> dict[str, str]:
+def boots(lab: Lab, nodes: tuple[str, ...] = NODES) -> dict[str, str]:
     """What tells one boot of each machine from the next: its kernel's, and when its first process began."""
     script = "cat /proc/sys/kernel/random/boot_id; cut -d' ' -f22 /proc/1/stat"
-    said = {node: lab.named("exec", node, "--", "sh", "-c", script).assert_success().stdout for node in NODES}
+    said = {node: lab.named("exec", node, "--", "sh", "-c", script).assert_success().stdout for node in nodes}
     assert all(len(text.split()) == 2 for text in said.values()), said
     return said
 
@@ -143,3 +144,17 @@ def assert_suites_pass(raised: Raised, modes: set[str], *, timeout: float) -> No
     for mode in modes:
         for node in NODES:
             assert seen[mode, node] > 0, f"no test ran on {node} in {mode}: {seen}"
+    assert_report_tells(raised, modes)
+
+
+def assert_report_tells(raised: Raised, modes: set[str]) -> None:
+    """The run's `report.json` and `report.html`: complete, with every node's versions and the truth table."""
+    page = Path(raised.lab.named("report").assert_success().stdout.strip())
+    assert page.read_text().startswith("<!doctype html>")
+    report = Report.model_validate_json(page.with_name("report.json").read_text())
+    assert report.complete
+    assert {node.name for node in report.cluster.nodes if node.versions.get("kernel")} == set(NODES)
+    assert {result.outcome for result in report.results} <= {"passed", "skipped"}
+    for mode in modes:
+        assert {cell.client for cell in report.truth if cell.mode == mode} == {*NODES, "pod", "outside"}
+        assert {sample.client for sample in report.distributions if sample.mode == mode} >= {*NODES, "pod"}

@@ -136,6 +136,10 @@ def test_a_lab_of_an_ordinary_user(user: User, installed: Path, cache: Path) -> 
             "exec", "node01", "--", "curl", "-sS", "-m", "10", f"http://{address.stdout.strip()}"
         )
         assert answer.assert_success().stdout.startswith("Hello Kubernetes bootcamp! | Running on: mytest-")
+        # The course is inside the wheel, and its commands find the lab of this very installation.
+        lesson = lab.run("lesson", "check", "--name", lab.name, "1").assert_exit(1).stdout
+        assert 'services "web" not found' in lesson, lesson
+        assert "Lesson 1 is not there yet." in lesson
     finally:
         down = lab.named("down", timeout=120)
     down.assert_success()

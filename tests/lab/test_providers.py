@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from harness import MakeLab
+from harness import MakeLab, can
 from raised import (
     Raised,
     assert_changes_nothing_again,
@@ -20,13 +19,6 @@ from raised import (
 
 #: The modes that must be among those of each provider, wherever this runs.
 MODES = {"podman": {"iptables", "nftables"}, "uml": {"iptables", "ipvs", "nftables"}}
-
-
-def can(provider: str) -> bool:
-    """Whether this host may raise it: in CI, where the test installs what is missing, it must."""
-    return provider != "podman" or (
-        os.geteuid() == 0 and (shutil.which("podman") is not None or "CI" in os.environ)
-    )
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -35,6 +35,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setenv("KUBE_SERVICE_LAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("KUBE_SERVICE_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("KUBE_SERVICE_LAB_NAME", raising=False)
     # ssh's sockets are beside the state, where paths are short.
     with tempfile.TemporaryDirectory(prefix="ksl-unit-") as short:
         monkeypatch.setattr(tempfile, "gettempdir", lambda: short)

@@ -134,6 +134,8 @@ def test_the_inventory_says_how_each_node_is_reached() -> None:
     assert found["children"]["master"]["hosts"]["master"] == {
         "ansible_host": "192.168.1.200",
         "node_address": "192.168.1.200",
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(state.ssh_key),
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 from fractions import Fraction
 
@@ -126,3 +127,34 @@ def test_the_message_has_all_numbers() -> None:
     text = str(verdict)
     for word in ("pod-a 300/300.0", "statistic", "27.63", "p = ", "2 failed", "2 connections got no answer"):
         assert word in text
+
+
+@pytest.mark.parametrize("shares", [(1, 1, 1), (5, 3, 2)])
+def test_bounds_are_where_a_count_alone_makes_the_spread_uneven(shares: tuple[int, ...]) -> None:
+    names, total = ("a", "b", "c"), 900
+    expected = {name: Fraction(share, sum(shares)) for name, share in zip(names, shares, strict=True)}
+
+    def verdict(first: int) -> Verdict:
+        # The others share what is left as evenly as they can: the least chi-square with this count.
+        rest = (total - first) * expected["b"] / (1 - expected["a"])
+        counts = {"a": first, "b": round(rest), "c": total - first - round(rest)}
+        return multinomial(counts, expected=expected)
+
+    low, high = verdict(round(total * expected["a"])).bounds()["a"]
+
+    assert verdict(math.ceil(low) + 1).even
+    assert verdict(math.floor(high) - 1).even
+    assert not verdict(math.floor(low)).even
+    assert not verdict(math.ceil(high)).even
+
+
+def test_bounds_of_turns_are_the_share_rounded_either_way() -> None:
+    verdict = round_robin({"a": 334, "b": 333, "c": 333}, expected={"a", "b", "c"})
+    assert set(verdict.bounds().values()) == {(333.0, 334.0)}
+    assert verdict.told()["counts"]["a"] == {"seen": 334, "expected": 1000 / 3, "low": 333.0, "high": 334.0}
+
+
+def test_a_stranger_is_told_with_nothing_expected_of_it() -> None:
+    told = multinomial({"a": 50, "b": 50, "x": 1}, expected={"a", "b"}).told()
+    assert told["even"] is False
+    assert told["counts"]["x"] == {"seen": 1, "expected": 0.0, "low": 0.0, "high": 0.0}

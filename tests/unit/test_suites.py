@@ -53,9 +53,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     results = tmp_path / "results"
     results.mkdir()
 
-    def go(*args: str, timeout: float = 60) -> suites.Verdict:
+    def go(*args: str, timeout: float = 60, log: Path | None = None) -> suites.Verdict:
         provider = FakeProvider(config, state)
-        return suites.run(state, provider, mode="ipvs", args=args, folder=results, timeout=timeout)
+        return suites.run(state, provider, mode="ipvs", args=args, folder=results, timeout=timeout, log=log)
 
     return go
 
@@ -68,6 +68,13 @@ def test_a_verdict_counts_what_ran(run: Run) -> None:
     assert verdict.junit.name == "junit-ipvs.xml"
 
 
+def test_with_a_log_nothing_is_said_here(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run("-k", "wrong", log=tmp_path / "pytest.log")
+
+    assert capfd.readouterr() == ("", "")
+    assert "1 failed" in (tmp_path / "pytest.log").read_text()
+
+
 def test_tests_named_by_the_user_replace_the_whole(run: Run) -> None:
     verdict = run("test_it.py::test_right")
 
@@ -78,6 +85,16 @@ def test_tests_named_by_the_user_replace_the_whole(run: Run) -> None:
 def test_nothing_to_run_is_bad_input(run: Run, args: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="No test was run"):
         run(*args)
+
+
+@pytest.mark.parametrize("args", [("-k", "nothing_like_it"), ("--no-such-option",), ("test_gone.py",)])
+def test_arguments_are_checked_without_a_lab(run: Run, args: tuple[str, ...]) -> None:
+    del run
+    with pytest.raises(InputError, match="No test would be run") as caught:
+        suites.check("lab", args)
+
+    assert caught.value.details, "what pytest says"
+    suites.check("lab", ["test_it.py", "-k", "right"])
 
 
 def test_suites_that_do_not_end_are_ended(run: Run, tmp_path: Path) -> None:
@@ -106,3 +123,10 @@ def test_ctrl_c_lets_the_tests_put_back_what_they_changed(run: Run, tmp_path: Pa
 
     assert leftovers.find(tmp_path) == []
     assert (tmp_path / "tests" / "conformance" / "put-back").exists()
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    """`tox -e test` collects both folders in one run, and pytest imports their modules by these names."""
+    tests = Path(__file__).parents[1]
+    modules = [path.name for folder in ("unit", "lab") for path in (tests / folder).rglob("test_*.py")]
+    assert sorted(set(modules)) == sorted(modules)

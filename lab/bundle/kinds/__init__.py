@@ -9,6 +9,7 @@ from lab.bundle.kinds.base import Kind
 from lab.errors import InputError
 
 KINDS = {
+    "box": "lab.bundle.kinds.box:Box",
     "disk": "lab.bundle.kinds.disk:Disk",
     "go": "lab.bundle.kinds.go:Go",
     "image": "lab.bundle.kinds.image:Image",

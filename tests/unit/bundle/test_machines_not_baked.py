@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import paths, providers
-from lab.config import Config
+from lab import paths, providers, vagrant_box
+from lab.config import Config, VagrantConfig
 from lab.sources import bundle
 
 BAKED = set(bundle.PARTS)
@@ -19,7 +19,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> bundle.BundleSource:
     """The source with all in its store that a machine of its own gets: empty programs and images."""
     source = bundle.BundleSource()
     make = bundle.builder(Config().kubernetes.version)
-    for name in bundle.installed(make):
+    for name in (make.components.resolve(need).name for need in bundle.installed(make)):
         facts = {"image": f"registry.example/{name.removeprefix('images-')}:1"} if "images-" in name else {}
         with make.store.staging(name) as folder:
             (folder / "out" / "bin").mkdir(parents=True)
@@ -37,7 +37,7 @@ def of(provider: str) -> Config:
 def test_they_need_neither_disk_nor_kernel_nor_root() -> None:
     names = bundle.wanted("ssh", bundle.builder(Config().kubernetes.version))
     assert not {"node-disk", "node-tree", "node-root", "kernel"} & set(names)
-    assert {"containerd", "runc", "kubernetes-1.37", "images-etcd", "prober"} <= set(names)
+    assert {"containerd", "runc", "kubernetes", "images-etcd", "prober"} <= set(names)
 
 
 def test_they_get_every_program_and_image_from_this_host(source: bundle.BundleSource) -> None:
@@ -58,4 +58,13 @@ def test_every_package_they_need_is_in_the_root_of_the_others() -> None:
 
 
 def test_every_provider_that_bakes_is_in_the_table() -> None:
-    assert set(providers.PROVIDERS) >= BAKED
+    assert set(providers.PROVIDERS) >= BAKED - {vagrant_box.NAME}
+
+
+def test_virtual_machines_are_baked_when_they_are_of_our_box() -> None:
+    stock = of("vagrant")
+    ours = stock.model_copy(update={"vagrant": VagrantConfig(box=vagrant_box.NAME)})
+    assert bundle.machines(stock) not in BAKED
+    make = bundle.builder(Config().kubernetes.version)
+    assert {"node-box"} == set(bundle.wanted(bundle.machines(ours), make)) - set(bundle.PROGRAMS.values())
+    assert bundle.machines(ours.model_copy(update={"provider": "uml"})) == "uml"

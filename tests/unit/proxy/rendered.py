@@ -124,6 +124,7 @@ def ipvs(rules: NodeRules) -> dict[str, str]:
         f"-A KUBE-POSTROUTING {match} KUBE-LOOP-BACK dst,dst,src -j MASQUERADE",
     ]
     filtered = [
+        f"-A KUBE-IPVS-FILTER {match} KUBE-CLUSTER-IP dst,dst -j RETURN",
         f"-A KUBE-IPVS-FILTER -m conntrack --ctstate NEW {match} KUBE-IPVS-IPS dst -j REJECT",
     ]
     return {

@@ -1,0 +1,1 @@
+"""A workshop: a named set of labs, one a student, raised a few at a time."""
