@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from typing import NamedTuple
 
-from lab import pins
+from lab import pins, vagrant_box
 from lab.config import Config
 from lab.versions import known
 
@@ -134,10 +134,20 @@ def _version(config: Config) -> Iterator[Fault]:
         )
 
 
+def _box(config: Config) -> Iterator[Fault]:
+    if (config.source, config.provider, config.vagrant.box) == ("upstream", "vagrant", vagrant_box.NAME):
+        yield Fault(
+            (("source",), ("vagrant", "box")),
+            f"vagrant.box: {vagrant_box.NAME} has the bundle's Kubernetes on it; with source upstream name a "
+            "plain Debian, such as debian/bookworm64",
+        )
+
+
 CROSS_CHECKS: tuple[Callable[[Config], Iterator[Fault]], ...] = (
     _overlaps,
     _sizes,
     _addresses,
     _twice,
     _version,
+    _box,
 )

@@ -30,9 +30,9 @@ USER = "alice"
 MISSING = ("conntrack", "ipvsadm", "socat")
 GATEWAY = IPv4Interface("192.168.77.1/24")
 #: What an ordinary Debian has and the nodes' root has not: installed on every stranger's disk.
-ORDINARY = ("apt", "sudo")
-#: What their apt repository holds: with python3-apt, which Ansible's module apt asks for.
-OFFERED = (*MISSING, "python3-apt")
+ORDINARY = ("sudo",)
+#: What their apt repository holds and they lack: with what Ansible's module apt asks for.
+OFFERED = (*MISSING, "python3-apt", "python-apt-common")
 
 DISK = """
 tree=$1 root=$2 debs=$3 disk=$4
@@ -45,7 +45,7 @@ mke2fs -q -F -t ext4 -L node -m 0 -i 32768 -J size=16 -E lazy_itable_init=0 -d "
 MAKE_STRANGER = f"""
 set -e
 dpkg --install --force-unsafe-io /srv/debs/ordinary/*.deb
-dpkg --purge {" ".join(MISSING)}
+dpkg --purge {" ".join(OFFERED)}
 useradd --create-home --password '*' --shell /bin/bash {USER}
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
 mkdir -m 700 /home/{USER}/.ssh && cp /root/.ssh/authorized_keys /home/{USER}/.ssh/
