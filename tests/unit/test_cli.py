@@ -14,7 +14,7 @@ from fakes import FakePlaybooks, FakeProvider, FakeSource
 from lab import cluster, paths, providers, suites
 from lab.cluster import NodeStatus
 from lab.errors import BringUpError
-from lab.state import LabState
+from lab.state import LabState, read_json
 
 Run = Callable[..., Any]
 
@@ -115,6 +115,28 @@ def test_up_raises_a_lab_and_says_where_to_go_next(up: Run, playbooks: FakePlayb
     assert state.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "https://127.0.0.1:16443" in state.kubeconfig.read_text()
     assert "https://192.168.1.200:6443" in state.kubeconfig_inside.read_text()
+
+
+def test_up_leads_to_a_proxy_once_the_machines_run(
+    up: Run,
+    machines: type[FakeProvider],
+    source: FakeSource,
+    playbooks: FakePlaybooks,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "extravars", lambda _config: {"http_proxy": "http://127.0.0.1:8888"})
+
+    def way_out(lab: FakeProvider, url: str) -> str:
+        assert lab.state.name in machines.running, "there is no machine yet that could be led anywhere"
+        return url.replace("127.0.0.1:8888", "192.168.1.1:3128")
+
+    monkeypatch.setattr(machines, "way_out", way_out)
+
+    up().assert_exit(0)
+
+    assert playbooks.asked[0]["http_proxy"] == "http://192.168.1.1:3128"
+    # What `lab down` may need of it when there is no machine left.
+    assert (read_json(LabState("lab").told_file) or {})["http_proxy"] == "http://127.0.0.1:8888"
 
 
 def test_up_again_changes_nothing_and_says_so(up: Run) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError  # type: ignore[import-untyped]
 
-from lab import kubeconfig, paths, pins
+from lab import kubeconfig, paths, pins, vagrant_box, versions
 from lab.config import Config, from_values
 from lab.errors import BringUpError, InputError
 from lab.sources import bundle, upstream
@@ -105,14 +105,33 @@ def test_a_release_must_be_pinned() -> None:
     assert "kubernetes.version: 1.12.0 is not one the source has" in caught.value.details[0]
 
 
-def test_the_pins_are_of_the_release_they_name() -> None:
-    for file in paths.share("upstream").glob("*.yaml"):
-        release = pins.Pins.model_validate(yaml.safe_load(file.read_text()))
-        assert release.version.startswith(f"{file.stem}.")
-        for package in ("kubelet", "kubeadm", "kubectl"):
-            assert release.packages[package] == f"{release.version}-*"
-        for image in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"):
-            assert release.images[image].tag == f"v{release.version}"
+def test_the_box_of_the_lab_has_another_source_on_it() -> None:
+    box = {"provider": "vagrant", "vagrant": {"box": vagrant_box.NAME}}
+    with pytest.raises(InputError) as caught:
+        from_values({**box, "source": "upstream"})
+    assert caught.value.details[0].startswith(
+        "vagrant.box: kube-service-lab has the bundle's Kubernetes on it"
+    )
+    assert from_values({**box, "source": "bundle"}).source == "bundle"
+    assert from_values({"provider": "vagrant", "source": "upstream"}).source == "upstream"
+
+
+def test_every_release_that_can_be_built_is_pinned() -> None:
+    assert pins.known() == versions.known()
+
+
+@pytest.mark.parametrize("version", pins.known())
+def test_the_pins_are_of_the_release_they_name(version: str) -> None:
+    minor, release = version.rpartition(".")[0], pins.of(version)
+    assert (
+        pins.Pins.model_validate(yaml.safe_load(paths.share(f"upstream/{minor}.yaml").read_text())) == release
+    )
+    for package in ("kubelet", "kubeadm", "kubectl"):
+        assert release.packages[package] == f"{version}-*"
+    assert release.packages["cri-tools"] == f"{minor}.*"
+    for image in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"):
+        assert release.images[image].tag == f"v{version}"
+    assert release.images.keys() == pins.of(RELEASE).images.keys()
 
 
 def test_the_playbooks_are_told_of_every_variable_that_they_declare(source: UpstreamSource) -> None:

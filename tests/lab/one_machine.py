@@ -1,0 +1,79 @@
+"""One bare machine on which labs are formed in turn, by the steps of `lab up`, and which is then given back.
+
+The steps are called here, not the command, which starts over with a fresh machine whatever is asked for next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from harness import Lab
+from strangers import SNAPSHOT
+
+from lab import ansible, bring_up, nodes, providers, sources
+from lab.bring_up import BringUp
+from lab.config import from_values
+from lab.errors import BringUpError
+from lab.progress import Progress
+from lab.providers.podman import PodmanProvider
+from lab.state import LabState
+
+NODE = {"name": "master", "address": "192.168.1.200"}
+
+
+@dataclass
+class OneMachine:
+    """The machine, by the run that has started it."""
+
+    run: BringUp
+
+    def refusal(self, values: Mapping[str, Any]) -> list[str]:
+        """Form the cluster of another configuration on it, which must fail; what the error says, by lines."""
+        run = replace(self.run, config=self.config(self.run.config.name, values))
+        with pytest.raises(BringUpError) as caught:
+            bring_up.form_the_cluster(run)
+        return str(caught.value).splitlines()
+
+    def snapshot(self) -> list[str]:
+        """Everything that could be seen of it, sorted lines."""
+        run = self.run
+        (said,) = nodes.run(run.config, run.state, run.provider, SNAPSHOT, timeout=120).values()
+        assert said.ok, said.stderr
+        return sorted(said.stdout.splitlines())
+
+    def give_back(self) -> None:
+        """Undo what the playbooks did, as the provider ssh does."""
+        run = self.run
+        ansible.run_playbook(
+            "reset",
+            config=run.config,
+            state=run.state,
+            provider=run.provider,
+            extravars=run.told(),
+            progress=run.progress,
+            folder=run.state.new_run("reset"),
+            timeout=240,
+        )
+
+    @staticmethod
+    def config(name: str, values: Mapping[str, Any]) -> Any:
+        return from_values({**values, "name": name, "nodes": [NODE]})
+
+
+@contextmanager
+def one_machine(lab: Lab, values: Mapping[str, Any]) -> Iterator[OneMachine]:
+    """Start it, a container that counts as a machine that was there before; `lab down` takes it away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBE_SERVICE_LAB_STATE", str(lab.state))
+        patch.setattr(PodmanProvider, "machines_stay", True)
+        config, state = OneMachine.config(lab.name, values), LabState(lab.name)
+        provider, source = providers.get(config, state), sources.get(config.source)
+        run = BringUp(config, state, provider, source, Progress(quiet=True))
+        bring_up.build_what_is_missing(run)
+        bring_up.open_the_lab(run)
+        bring_up.start_the_machines(run)
+        yield OneMachine(run)
