@@ -2,7 +2,8 @@
 
 Makes Services without selectors and EndpointSlices of ten endpoints each in a namespace of its own, waits
 until `lab verify` agrees that every node has programmed them, and then times `lab verify --no-traffic` as a
-whole command: API, dumps of every node, models, comparison. The namespace is removed at the end, whatever happens.
+whole command: API, dumps of every node, models, comparison.
+The namespace is removed at the end, whatever happens.
 """
 
 from __future__ import annotations
