@@ -3,8 +3,6 @@
 The dumps are written by the renderers of the unit tests, in the form of the nodes' own commands, with ten
 endpoints a Service; what is timed is what `lab verify` does with them on this host: the API's JSON, every
 node's dump into the model, and the comparison. Getting them (ssh or kubectl exec) is not in it.
-
-
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class _Node:
                 self.faults.append(f"virtual server {front} is in none of kube-proxy's ipsets")
             else:
                 services[front] = self._service(front, kind, server)
-                if kind is not Kind.NODEPORT and front.ip not in self.bound | self.local:
+                if kind is not Kind.NODEPORT and not self._bound_here(front):
                     self.faults.append(f"address {front.ip} is not bound to {IPVS_DEVICE}")
         for name in ("KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER"):
             for entry in sorted(self._set(name).entries):
@@ -97,6 +97,9 @@ class _Node:
     def _set(self, name: str) -> IpSet:
         return self.sets.get(name, IpSet(""))
 
+    def _bound_here(self, front: Frontend) -> bool:
+        return front.ip in self.bound or front.ip in self.local
+
     def _in(self, name: str, front: Frontend) -> bool:
         return (front.ip, f"{front.protocol.lower()}:{front.port}") in self._set(name).entries
 
@@ -113,7 +116,7 @@ class _Node:
             return Kind.EXTERNAL
         if self._in("KUBE-LOAD-BALANCER", front):
             return Kind.LOADBALANCER
-        if front.ip in self.local | self.bound and self._node_port("KUBE-NODE-PORT", front):
+        if self._bound_here(front) and self._node_port("KUBE-NODE-PORT", front):
             return Kind.NODEPORT
         return None
 

@@ -186,4 +186,5 @@ def sort_backends(backends: list[Backend]) -> tuple[Backend, ...]:
 
 def even(endpoints: frozenset[Endpoint] | set[Endpoint]) -> tuple[Backend, ...]:
     """Backends that share new connections evenly: 1/N each."""
-    return tuple(Backend(ip, port, Fraction(1, len(endpoints))) for ip, port in sorted(endpoints))
+    share = Fraction(1, max(len(endpoints), 1))
+    return tuple(Backend(ip, port, share) for ip, port in sorted(endpoints))
