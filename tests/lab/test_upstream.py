@@ -36,8 +36,8 @@ pytestmark = [
         os.geteuid() != 0 or (bool(MISSING or not shutil.which("podman")) and "CI" not in os.environ),
         reason=WITHOUT,
     ),
-    # Whichever comes first makes what the others share.
-    pytest.mark.timeout(500),
+    # Whichever comes first makes what the others share, and where nothing is built yet, builds.
+    pytest.mark.timeout(1800),
 ]
 
 
