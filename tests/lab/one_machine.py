@@ -22,14 +22,19 @@ from lab.progress import Progress
 from lab.providers.podman import PodmanProvider
 from lab.state import LabState
 
+#: What is a volume on a container and on no other machine.
+STORE = "/var/lib/containerd"
 NODE = {"name": "master", "address": "192.168.1.200"}
 
 
 @dataclass
 class OneMachine:
-    """The machine, by the run that has started it."""
+    """The machine, by the run that has started it, and how it was then."""
 
     run: BringUp
+
+    def __post_init__(self) -> None:
+        self.before = self.snapshot()
 
     def refusal(self, values: Mapping[str, Any]) -> list[str]:
         """Form the cluster of another configuration on it, which must fail; what the error says, by lines."""
@@ -39,16 +44,21 @@ class OneMachine:
             bring_up.form_the_cluster(run)
         return str(caught.value).splitlines()
 
-    def snapshot(self) -> list[str]:
-        """Everything that could be seen of it, sorted lines."""
+    def snapshot(self) -> set[str]:
+        """Everything that could be seen of it, a line each."""
+        return {line for line in self.say(SNAPSHOT).splitlines() if STORE not in line}
+
+    def say(self, script: str) -> str:
+        """What a script prints on it."""
         run = self.run
-        (said,) = nodes.run(run.config, run.state, run.provider, SNAPSHOT, timeout=120).values()
+        (said,) = nodes.run(run.config, run.state, run.provider, script, timeout=120).values()
         assert said.ok, said.stderr
-        return sorted(said.stdout.splitlines())
+        return said.stdout
 
     def give_back(self) -> None:
         """Undo what the playbooks did, as the provider ssh does."""
         run = self.run
+        self.say(f"systemctl stop containerd && umount {STORE}")
         ansible.run_playbook(
             "reset",
             config=run.config,

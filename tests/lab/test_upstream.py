@@ -11,14 +11,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from harness import Lab, MakeLab
-from one_machine import NODE, one_machine
+from one_machine import NODE, OneMachine, one_machine
 from raised import NODES, Raised, assert_changes_nothing_again, raise_lab
 from stand_in import COMPONENTS, TOOLS, StandIn, spoiled, stand_in
 
@@ -75,36 +74,35 @@ def asked(there: StandIn, **upstream: Any) -> dict[str, Any]:
     }
 
 
-@dataclass
-class Turns:
-    """What became of one machine: what it refused in turn, and how it was before and is afterwards."""
-
-    signer: list[str]
-    package: list[str]
-    digest: list[str]
-    layer: list[str]
-    installed: list[str]
-    before: list[str]
-    after: list[str]
+@pytest.fixture(scope="module")
+def machine(make_lab: MakeLab, there: StandIn) -> Iterator[OneMachine]:
+    lab = make_lab("turns")
+    with there.beside(lab), one_machine(lab, asked(there)) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="module")
-def turns(make_lab: MakeLab, there: StandIn) -> Turns:
-    """A machine that is asked for what must be refused, the earliest first, and is then given back."""
-    lab = make_lab("turns")
-    with there.beside(lab), one_machine(lab, asked(there)) as machine:
-        before = machine.snapshot()
-        with signed_by_another(there):
-            signer = machine.refusal(asked(there))
-        (deb,) = there.repository.rglob("kubeadm_*.deb")
-        with spoiled(deb):
-            package = machine.refusal(asked(there))
-        digest = machine.refusal(asked(there, digests={**there.digests, PAUSE: OTHER_DIGEST}))
-        with spoiled(layer(there, PAUSE)):
-            tampered = machine.refusal(asked(there))
-        installed = machine.snapshot()
-        machine.give_back()
-        return Turns(signer, package, digest, tampered, installed, before, machine.snapshot())
+def refusals(machine: OneMachine, there: StandIn) -> dict[str, list[str]]:
+    """What one machine says when it is asked for what must be refused, the earliest first."""
+    said = {}
+    with signed_by_another(there):
+        said["list"] = machine.refusal(asked(there))
+    (deb,) = there.repository.rglob("kubeadm_*.deb")
+    with spoiled(deb):
+        said["package"] = machine.refusal(asked(there))
+    said["digest"] = machine.refusal(asked(there, digests={**there.digests, PAUSE: OTHER_DIGEST}))
+    with spoiled(layer(there, PAUSE)):
+        said["layer"] = machine.refusal(asked(there))
+    return said
+
+
+@pytest.fixture(scope="module")
+def given_back(machine: OneMachine, refusals: dict[str, list[str]]) -> tuple[set[str], set[str]]:
+    """What could be seen of the machine when all was installed, and once it was given back."""
+    del refusals
+    installed = machine.snapshot()
+    machine.give_back()
+    return installed, machine.snapshot()
 
 
 @contextmanager
@@ -151,33 +149,33 @@ def test_a_key_with_another_fingerprint_is_refused(make_lab: MakeLab, there: Sta
     assert said(lines, "the key of the repository kubernetes", there.fingerprint, other), lines
 
 
-def test_a_list_signed_by_another_key_is_refused(turns: Turns) -> None:
-    assert said(turns.signer, "is not signed"), turns.signer
+def test_a_list_signed_by_another_key_is_refused(refusals: dict[str, list[str]]) -> None:
+    assert said(refusals["list"], "is not signed"), refusals
 
 
-def test_a_tampered_package_is_refused(turns: Turns) -> None:
-    assert said(turns.package, "kubeadm"), turns.package
-    assert said(turns.package, "Hash Sum mismatch"), turns.package
+def test_a_tampered_package_is_refused(refusals: dict[str, list[str]]) -> None:
+    assert said(refusals["package"], "kubeadm"), refusals
+    assert said(refusals["package"], "Hash Sum mismatch"), refusals
 
 
-def test_an_image_with_another_digest_is_refused(turns: Turns) -> None:
+def test_an_image_with_another_digest_is_refused(refusals: dict[str, list[str]]) -> None:
     image = f"{PAUSE.rpartition(':')[0]}@{OTHER_DIGEST}"
-    assert said(turns.digest, f"{image} was not pulled", "not found"), turns.digest
+    assert said(refusals["digest"], f"{image} was not pulled", "not found"), refusals
 
 
-def test_an_image_that_was_tampered_with_is_refused(turns: Turns, there: StandIn) -> None:
+def test_an_image_that_was_tampered_with_is_refused(refusals: dict[str, list[str]], there: StandIn) -> None:
     image = f"{PAUSE.rpartition(':')[0]}@{there.digests[PAUSE]}"
-    assert said(turns.layer, f"{image} was not pulled"), turns.layer
+    assert said(refusals["layer"], f"{image} was not pulled"), refusals
 
 
-def test_a_machine_is_given_back_without_packages_repositories_and_keys(turns: Turns) -> None:
-    new = set(turns.installed) - set(turns.before)
+def test_a_machine_is_given_back_without_packages_repositories_and_keys(
+    machine: OneMachine, given_back: tuple[set[str], set[str]]
+) -> None:
+    installed, after = given_back
     for what in ("package kubelet ", "package containerd.io ", "/sources.list.d/kube", "/keyrings/kube"):
-        assert any(what in line for line in new), f"{what} was never there"
-    gone = sorted(set(turns.before) - set(turns.after))
-    left = sorted(set(turns.after) - set(turns.before))
-    changes = [*(f"- {line}" for line in gone), *(f"+ {line}" for line in left)]
-    assert not changes, "\n".join(changes)
+        assert any(what in line for line in installed - machine.before), f"{what} was never there"
+    gone, left = sorted(machine.before - after), sorted(after - machine.before)
+    assert not [*gone, *left], "\n".join([*(f"- {line}" for line in gone), *(f"+ {line}" for line in left)])
 
 
 def test_machines_run_the_packaged_programs(raised: Raised) -> None:
