@@ -25,10 +25,7 @@ from raised import raise_lab
 from lab import paths, vagrant_box
 from lab.providers.vagrant_hypervisor import has_kvm
 
-pytestmark = [
-    pytest.mark.vagrant,
-    pytest.mark.skipif(shutil.which("vagrant") is None, reason="Vagrant is not installed"),
-]
+pytestmark = pytest.mark.vagrant
 PATIENT = f"""\
 provider: vagrant
 kubernetes: {{control_plane_timeout: 3000, settle_timeout: 1800}}
@@ -36,13 +33,15 @@ network: {{plugin: routed}}
 vagrant: {{box: {vagrant_box.NAME}, boot_timeout: 900}}
 """
 MASTER, NODE = "{name: master, address: 192.168.1.200}", "{name: node01, address: 192.168.1.201}"
-#: What is asked of a machine: who and where it is, and whether it has what kube-proxy needs.
+#: What is asked of a machine: who and where it is, and whether it has what a node needs.
 LOOK = """
 hostname; hostname --fqdn; ip -4 -o address show eth1 | awk '{print $4}'
 grep -qx "$(hostname)" /etc/hostname && grep -q 192.168.1.200 /etc/hosts && echo named
 modprobe ip_vs_rr && ipvsadm -A -t 192.0.2.1:80 -s rr && ipvsadm -ln | grep -c 192.0.2.1:80; ipvsadm -C
 ctr -n k8s.io images list -q | grep -c kube-service-lab.local; lsmod | grep -c br_netfilter
-cat /etc/kube-service-lab/prepared
+grep -c ^nameserver /etc/resolv.conf
+ip route add 198.51.100.0/24 via 192.168.1.1; systemctl restart systemd-networkd; sleep 5
+ip route show 198.51.100.0/24 | grep -c via; cat /etc/kube-service-lab/prepared
 """
 
 
@@ -179,7 +178,9 @@ def test_a_plain_vagrant_up_makes_a_machine_and_says_what_to_run_next(
         assert int(look[4]) == 1, "no table of virtual servers: ip_vs does not work"
         assert int(look[5]) >= 11, "images are missing"
         assert int(look[6]) >= 1, "the modules of the role node are not loaded"
-        assert len(look[7]) == 64
+        assert int(look[7]) == 1, "no DNS server by DHCP: kubelet and CoreDNS need one"
+        assert int(look[8]) == 1, "systemd-networkd removes routes that are not its own, as those to pods"
+        assert len(look[9]) == 64
     finally:
         vagrant(where, home, project, "destroy", "--force", timeout=300)
 
