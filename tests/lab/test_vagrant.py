@@ -86,9 +86,10 @@ def virsh(where: tuple[str, ...], *words: str) -> list[str]:
 
 def vagrant(where: tuple[str, ...], home: dict[str, str], project: Path, *words: str, timeout: float) -> str:
     """What a plain `vagrant` says, in a folder with our Vagrantfile."""
+    # nsenter begins in the root folder, whatever folder it is started in.
+    env = {**home, "VAGRANT_CWD": str(project)}
     done = subprocess.run(
-        [*where, "env", *(f"{key}={value}" for key, value in home.items()), "vagrant", *words],
-        cwd=project,
+        [*where, "env", *(f"{key}={value}" for key, value in env.items()), "vagrant", *words],
         capture_output=True,
         text=True,
         timeout=timeout,
