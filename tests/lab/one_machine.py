@@ -33,7 +33,8 @@ class OneMachine:
 
     def refusal(self, values: Mapping[str, Any]) -> list[str]:
         """Form the cluster of another configuration on it, which must fail; what the error says, by lines."""
-        run = replace(self.run, config=self.config(self.run.config.name, values))
+        config, folder = self.config(self.run.config.name, values), self.run.state.new_run("site")
+        run = replace(self.run, config=config, folder=folder)
         with pytest.raises(BringUpError) as caught:
             bring_up.form_the_cluster(run)
         return str(caught.value).splitlines()
