@@ -20,11 +20,22 @@ def workflow(name: str) -> Any:
     return yaml.safe_load((WORKFLOWS / name).read_text())
 
 
+def lines(step: Any) -> list[str]:
+    return str(step.get("run", "")).splitlines()
+
+
 def test_every_night_runs_every_minor() -> None:
-    (job,) = workflow("nightly.yml")["jobs"].values()
+    job = workflow("nightly.yml")["jobs"]["conformance"]
 
     assert job["uses"] == "./.github/workflows/conformance.yml"
     assert tuple(json.loads(job["with"]["kubernetes"])) == minors()
+
+
+def test_every_night_runs_virtual_machines_within_a_time_limit() -> None:
+    (job,) = [job for job in workflow("nightly.yml")["jobs"].values() if "uses" not in job]
+
+    assert any(line.endswith("tox run -e vagrant") for step in job["steps"] for line in lines(step))
+    assert job["timeout-minutes"] < 360  # GitHub's own
 
 
 def test_every_change_runs_the_newest_and_the_oldest_minor() -> None:

@@ -113,9 +113,9 @@ class Box(Kind):
         script = (
             "set -e; umask 022; systemctl stop containerd; mount -t hostfs none /mnt; "
             f"tar -C / -xpf /mnt/root.tar --numeric-owner {shlex.join(KERNEL_FILES)}; "
+            f"rm -rf /var/log/journal /tmp/* /var/tmp/* {made}; : > /etc/machine-id; "
             "cp -r /mnt/files/. /; "
             f"systemctl unmask {units}; systemctl enable {units}; "
-            f"rm -rf /var/log/journal /tmp/* /var/tmp/* {made}; : > /etc/machine-id; "
             "install -m 600 /mnt/key /root/.ssh/authorized_keys; umount /mnt; sync; ls /usr/lib/modules"
         )
         record = work.scratch / RECORD
