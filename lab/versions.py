@@ -18,6 +18,11 @@ def known() -> tuple[str, ...]:
     return _recipes(paths.share("bundle"))
 
 
+def minor(version: str) -> str:
+    """The minor of a release: `1.37` of `1.37.2`."""
+    return ".".join(version.split(".")[:2])
+
+
 @functools.cache
 def _recipes(bundle: Path) -> tuple[str, ...]:
     found: set[str] = set()

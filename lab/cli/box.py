@@ -10,7 +10,7 @@ from lab import host, vagrant_box
 from lab.cli import options
 from lab.config import load
 from lab.progress import result, result_json
-from lab.sources import bundle
+from lab.sources import built
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def build(
     config = load(options.path_of(config_file))
     version = config.kubernetes.version
     component, file = vagrant_box.PART
-    builder = bundle.builder(version)
+    builder = built.builder(version)
     progress = options.progress_of(verbose=verbose, quiet=quiet)
     if install_missing and (missing := builder.missing_tools([component])):
         host.install(missing, progress)

@@ -13,7 +13,7 @@ from lab.cli import options
 from lab.config import Config, load
 from lab.errors import BringUpError, InputError
 from lab.progress import duration, result, result_json, result_table
-from lab.sources import bundle
+from lab.sources import built
 from lab.versions import known
 
 app = typer.Typer(no_args_is_help=True)
@@ -75,11 +75,11 @@ def list_artifacts(*, output: options.OutputOption = options.Output.TEXT) -> Non
 
 
 def _builder(config: Config) -> Builder:
-    return bundle.builder(config.kubernetes.version)
+    return built.builder(config.kubernetes.version)
 
 
 def _show(artifacts: list[Artifact], output: options.Output) -> None:
-    builders = [bundle.builder(release) for release in known()]
+    builders = [built.builder(release) for release in known()]
     if output is options.Output.JSON:
         result_json([_facts(artifact, builders) for artifact in artifacts])
         return

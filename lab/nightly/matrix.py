@@ -16,7 +16,7 @@ from lab.errors import InputError, LabError, PrerequisiteError
 from lab.nightly.results import Cell
 from lab.progress import Progress
 from lab.state import LabState
-from lab.versions import known
+from lab.versions import known, minor
 
 
 class Matrix(BaseModel):
@@ -96,7 +96,7 @@ def _faults(matrix: Matrix) -> Iterator[str]:
 
 def minors() -> tuple[str, ...]:
     """Every minor the source has, the newest first."""
-    return tuple(dict.fromkeys(".".join(release.split(".")[:2]) for release in known()))
+    return tuple(dict.fromkeys(map(minor, known())))
 
 
 def release(version: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lab.errors import Exit, InputError
 from lab.state import read_json, write_json
+from lab.versions import minor
 
 FILE = "results.json"
 STAMP = "%Y-%m-%dT%H%M%SZ"
@@ -33,7 +34,7 @@ class Cell:
     @property
     def minor(self) -> str:
         """`1.37`: what is followed from night to night, whatever its patch."""
-        return ".".join(self.kubernetes.split(".")[:2])
+        return minor(self.kubernetes)
 
     @property
     def key(self) -> str:

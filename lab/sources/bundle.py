@@ -6,31 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab import paths, vagrant_box
+from lab import vagrant_box
 from lab.bundle.builder import Builder
-from lab.bundle.component import Components
 from lab.bundle.kinds import disk
 from lab.config import Config
-from lab.errors import LabError
-from lab.progress import Progress
-from lab.sources.base import Source
+from lab.sources.built import BuiltSource, Parts
 
 DISK = "node-disk"
 # What each provider's machines are made of: component and the file in it, by the provider's name for it.
 # A provider that is not here has machines of its own, which get from this host what is baked for the others.
-PARTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+PARTS: Mapping[str, Parts] = {
     "uml": {"kernel": ("kernel", "linux"), "disk": (DISK, "disk.img")},
     "podman": {"tree": ("node-tree", "root")},
     vagrant_box.NAME: {"box": vagrant_box.PART},
 }
 # Components with programs for the operator.
 PROGRAMS = {"kubectl": "kubernetes", "kubeadm": "kubernetes", "prober": "prober"}
-
-
-def builder(version: str) -> Builder:
-    """The builder for a Kubernetes release such as `1.37.2`."""
-    minor = ".".join(version.split(".")[:2])
-    return Builder(Components.load(paths.share("bundle"), minor), paths.cache())
 
 
 def machines(config: Config) -> str:
@@ -58,32 +49,12 @@ def disk_spec(make: Builder) -> disk.DiskSpec:
     return kind.spec
 
 
-class BundleSource(Source):
+class BundleSource(BuiltSource):
     """Gives what `lab bundle build` makes; builds it where it is missing."""
 
-    def __init__(self) -> None:
-        self._builders: dict[str, Builder] = {}
-
-    def faults(self, config: Config) -> list[str]:
-        """Host tools that the build of what is missing needs, and faults in recipes."""
-        try:
-            return self.missing_packages(config)
-        except LabError as error:
-            return [str(error)]
-
-    def missing_packages(self, config: Config) -> list[str]:
-        """Debian packages that this host lacks to build what is missing; none when all is built."""
-        return self._builder(config).missing_tools(self.components(config))
-
-    def ensure(self, config: Config, progress: Progress) -> None:
-        """Build what is missing for this lab."""
-        self._builder(config).ensure(self.components(config), progress)
-
-    def machine_image(self, config: Config) -> dict[str, Path]:
-        """Kernel and disk for uml, the tree for podman, nothing for machines that are not made here."""
-        built = self._builder(config).built
-        parts = PARTS.get(machines(config), {})
-        return {part: built(component).folder / inside for part, (component, inside) in parts.items()}
+    def parts(self, config: Config) -> Parts:
+        """Baked machines."""
+        return PARTS.get(machines(config), {})
 
     def extravars(self, config: Config) -> dict[str, Any]:
         """What is on the disk, for machines that are prepared, and where it is on this host, for others."""
@@ -106,9 +77,3 @@ class BundleSource(Source):
     def components(self, config: Config) -> list[str]:
         """All of it."""
         return wanted(machines(config), self._builder(config))
-
-    def _builder(self, config: Config) -> Builder:
-        version = config.kubernetes.version
-        if version not in self._builders:
-            self._builders[version] = builder(version)
-        return self._builders[version]

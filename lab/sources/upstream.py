@@ -15,51 +15,32 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lab import kubeconfig, paths, pins
-from lab.bundle.builder import Builder
 from lab.bundle.kinds import disk
 from lab.config import Config
 from lab.config_upstream import RepositoryConfig
-from lab.errors import BringUpError, LabError
-from lab.progress import Progress
-from lab.sources.base import Source
-from lab.sources.bundle import builder
+from lab.errors import BringUpError
+from lab.sources.built import BuiltSource, Parts
 from lab.state import LabState
+from lab.versions import minor
 
 # The machines of providers that make some: Debian and nothing else. Others have machines of their own.
-MACHINES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+MACHINES: Mapping[str, Parts] = {
     "uml": {"kernel": ("kernel", "linux"), "disk": ("bare-disk", "disk.img")},
     "podman": {"tree": ("bare-tree", "root")},
 }
 OWN_IMAGES = ("images-mytest", "images-busybox", "images-tools")
 
 
-class UpstreamSource(Source):
+class UpstreamSource(BuiltSource):
     """Has the machines fetch packages and images, and gives them what is the lab's own."""
 
-    def __init__(self) -> None:
-        self._builders: dict[str, Builder] = {}
+    def parts(self, config: Config) -> Parts:
+        """Bare machines."""
+        return MACHINES.get(config.provider, {})
 
     def faults(self, config: Config) -> list[str]:
         """What the machines cannot reach, host tools that a build needs, faults in recipes."""
-        found = list(_out_of_reach(config))
-        try:
-            return [*found, *self.missing_packages(config)]
-        except LabError as error:
-            return [*found, str(error)]
-
-    def missing_packages(self, config: Config) -> list[str]:
-        """Debian packages that this host lacks to build what is the lab's own."""
-        return self._builder(config).missing_tools(self.components(config))
-
-    def ensure(self, config: Config, progress: Progress) -> None:
-        """Build what is the lab's own; all else the machines fetch."""
-        self._builder(config).ensure(self.components(config), progress)
-
-    def machine_image(self, config: Config) -> dict[str, Path]:
-        """Bare machines for a provider that makes them."""
-        built = self._builder(config).built
-        parts = MACHINES.get(config.provider, {})
-        return {part: built(component).folder / inside for part, (component, inside) in parts.items()}
+        return [*_out_of_reach(config), *super().faults(config)]
 
     def extravars(self, config: Config) -> dict[str, Any]:
         """Repositories, versions, images and their digests, and where the lab's own things are."""
@@ -114,23 +95,17 @@ class UpstreamSource(Source):
 
     def components(self, config: Config) -> list[str]:
         """What no project publishes."""
-        parts = {component for component, _ in MACHINES.get(config.provider, {}).values()}
+        parts = {component for component, _ in self.parts(config).values()}
         return sorted({*parts, *OWN_IMAGES, "prober"})
-
-    def _builder(self, config: Config) -> Builder:
-        version = config.kubernetes.version
-        if version not in self._builders:
-            self._builders[version] = builder(version)
-        return self._builders[version]
 
 
 def _repository(name: str, repository: RepositoryConfig, config: Config) -> dict[str, Any]:
-    minor = ".".join(config.kubernetes.version.split(".")[:2])
+    release = minor(config.kubernetes.version)
     values = repository.model_dump(mode="json")
     return {
         "name": name,
         **values,
-        **{key: values[key].replace("{minor}", minor) for key in ("url", "key", "suite")},
+        **{key: values[key].replace("{minor}", release) for key in ("url", "key", "suite")},
     }
 
 

@@ -22,7 +22,7 @@ from lab import ssh, user_mode
 from lab.bundle import apt
 from lab.config import Config
 from lab.progress import Progress
-from lab.sources.bundle import builder
+from lab.sources.built import builder
 from lab.user_mode import Lan, Machine
 
 USER = "alice"

@@ -23,7 +23,7 @@ from stand_in import COMPONENTS, TOOLS, StandIn, spoiled, stand_in
 
 from lab import host, pins
 from lab.progress import Progress
-from lab.sources import bundle
+from lab.sources import built
 
 MISSING = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
 PAUSE = pins.of(pins.known()[0]).images["pause"].name
@@ -46,7 +46,7 @@ def there(make_lab: MakeLab) -> Iterator[StandIn]:
     lab.run("doctor", "--provider", "podman", "--install", timeout=900).assert_success()
     host.install(MISSING, Progress(quiet=True))
     lab.run("bundle", "build", *COMPONENTS, timeout=1200).assert_success()
-    with stand_in(bundle.builder(pins.known()[0])) as made:
+    with stand_in(built.builder(pins.known()[0])) as made:
         yield made
 
 

@@ -15,7 +15,7 @@ from ansible.errors import AnsibleFilterError  # type: ignore[import-untyped]
 from lab import kubeconfig, paths, pins, vagrant_box, versions
 from lab.config import Config, from_values
 from lab.errors import BringUpError, InputError
-from lab.sources import bundle, upstream
+from lab.sources import built, upstream
 from lab.sources.upstream import UpstreamSource
 from lab.state import LabState
 
@@ -59,14 +59,14 @@ def asked(provider: str = "podman", **part: Any) -> Config:
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> UpstreamSource:
     """The source with all of the lab's own in its store."""
-    make = bundle.builder(RELEASE)
+    make = built.builder(RELEASE)
     make.store.root.mkdir(parents=True)
     for name in (*upstream.OWN_IMAGES, "prober"):
         out = tmp_path / name
         out.mkdir()
         facts = {"image": f"kube-service-lab.local/{name.removeprefix('images-')}:1"}
         make.store.commit(out, name=name, version="1", digest=make.digest(name), seconds=1, facts=facts)
-    monkeypatch.setattr(upstream, "builder", lambda _version: make)
+    monkeypatch.setattr(built, "builder", lambda _version: make)
     monkeypatch.setattr(make, "missing_tools", lambda _names: [])
     return UpstreamSource()
 

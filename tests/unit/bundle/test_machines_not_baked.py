@@ -9,7 +9,7 @@ import yaml
 
 from lab import paths, providers, vagrant_box
 from lab.config import Config, VagrantConfig
-from lab.sources import bundle
+from lab.sources import built, bundle
 
 BAKED = set(bundle.PARTS)
 
@@ -18,7 +18,7 @@ BAKED = set(bundle.PARTS)
 def source(monkeypatch: pytest.MonkeyPatch) -> bundle.BundleSource:
     """The source with all in its store that a machine of its own gets: empty programs and images."""
     source = bundle.BundleSource()
-    make = bundle.builder(Config().kubernetes.version)
+    make = built.builder(Config().kubernetes.version)
     for name in (make.components.resolve(need).name for need in bundle.installed(make)):
         facts = {"image": f"registry.example/{name.removeprefix('images-')}:1"} if "images-" in name else {}
         with make.store.staging(name) as folder:
@@ -26,7 +26,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> bundle.BundleSource:
             (folder / "out" / "bin" / name).touch()
             digest = make.digest(name)
             make.store.commit(folder / "out", name=name, version="1", digest=digest, seconds=1, facts=facts)
-    monkeypatch.setattr(bundle, "builder", lambda _version: make)
+    monkeypatch.setattr(built, "builder", lambda _version: make)
     return source
 
 
@@ -35,7 +35,7 @@ def of(provider: str) -> Config:
 
 
 def test_they_need_neither_disk_nor_kernel_nor_root() -> None:
-    names = bundle.wanted("ssh", bundle.builder(Config().kubernetes.version))
+    names = bundle.wanted("ssh", built.builder(Config().kubernetes.version))
     assert not {"node-disk", "node-tree", "node-root", "kernel"} & set(names)
     assert {"containerd", "runc", "kubernetes", "images-etcd", "prober"} <= set(names)
 
@@ -65,6 +65,6 @@ def test_virtual_machines_are_baked_when_they_are_of_our_box() -> None:
     stock = of("vagrant")
     ours = stock.model_copy(update={"vagrant": VagrantConfig(box=vagrant_box.NAME)})
     assert bundle.machines(stock) not in BAKED
-    make = bundle.builder(Config().kubernetes.version)
+    make = built.builder(Config().kubernetes.version)
     assert {"node-box"} == set(bundle.wanted(bundle.machines(ours), make)) - set(bundle.PROGRAMS.values())
     assert bundle.machines(ours.model_copy(update={"provider": "uml"})) == "uml"

@@ -111,9 +111,9 @@ def test_the_disk_depends_on_the_roles_that_bake_it(playbooks: Path, role: str, 
 
 
 def test_every_recipe_of_the_project_is_sound() -> None:
-    from lab.sources import bundle  # noqa: PLC0415 -- only this test needs the real recipes
+    from lab.sources import built  # noqa: PLC0415 -- only this test needs the real recipes
 
-    builder = bundle.builder("1.37.2")
+    builder = built.builder("1.37.2")
     for name, component in builder.components.by_name.items():
         assert builder.kind(component)
         assert len(builder.digest(name)) == 64
