@@ -24,17 +24,20 @@ class KernelSpec(Spec):
 
 
 class Kernel(Kind):
-    """Builds `linux` (everything built in, no modules) and `config`, what it was configured with."""
+    """Builds `linux` (everything built in, no modules) and `config`, what it was configured with.
+
+    The recipe's patches (`*.patch`) mend the source first; one that does not apply fails the build.
+    """
 
     spec_class: ClassVar[type[Spec]] = KernelSpec
 
     def host_tools(self) -> tuple[str, ...]:
         """What a kernel build calls, and what fetches and unpacks its source."""
-        build = ("bc", "bison", "flex", "gcc", "libc6-dev", "make", "xz-utils")
+        build = ("bc", "bison", "flex", "gcc", "libc6-dev", "make", "patch", "xz-utils")
         return (*super().host_tools(), *build, "apt", "dpkg", "debian-archive-keyring")
 
     def build(self, work: Work) -> str:
-        """Fetch, configure, check that every option asked for is set, make."""
+        """Fetch, mend, configure, check that every option asked for is set, make."""
         spec = cast("KernelSpec", self.base_spec)
         env = apt.private_state(work.scratch / "apt", spec.suites)
         work.note(f"source from {apt.mirror()}")
@@ -56,6 +59,8 @@ class Kernel(Kind):
         work.run(["tar", "-C", work.scratch, "-xf", archive])
         deb.unlink()
         tree = work.scratch / package
+        for mend in sorted(self.component.folder.glob("*.patch")):
+            work.run(["patch", "-p1", "--forward", f"--input={mend}"], cwd=tree)
         make = [
             "make",
             f"-j{os.cpu_count() or 1}",
