@@ -1,4 +1,4 @@
-"""`lab bundle build|verify|list`: what a lab is made of, built from package mirrors."""
+"""`lab bundle build|verify|list|prune`: what a lab is made of, built from package mirrors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from lab import host, sources
 from lab.bundle.builder import Builder
+from lab.bundle.prune import current, stale
 from lab.bundle.store import Artifact
 from lab.cli import options
 from lab.config import Config, load
@@ -74,12 +75,43 @@ def list_artifacts(*, output: options.OutputOption = options.Output.TEXT) -> Non
     _show(_builder(Config()).store.all(), output)
 
 
+@app.command("prune")
+def prune(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    output: options.OutputOption = options.Output.TEXT,
+) -> None:
+    """Remove what earlier recipes have built, and no lab or machine of this host uses.
+
+    What the recipes of this version give for any Kubernetes release stays.
+    """
+    store = _builder(Config()).store
+    old = stale(store, _builders())
+    sizes = {artifact.folder: artifact.size for artifact in old}
+    if not dry_run:
+        for artifact in old:
+            store.remove(artifact)
+    if output is options.Output.JSON:
+        result_json([{"folder": str(folder), "bytes": size} for folder, size in sizes.items()])
+        return
+    for artifact in old:
+        result(f"{artifact.folder.name}  {sizes[artifact.folder] >> 20} MiB")
+    verb = "would be freed" if dry_run else "freed"
+    result(
+        f"{len(old)} artifacts, {sum(sizes.values()) >> 20} MiB {verb}." if old else "Nothing is left over."
+    )
+
+
 def _builder(config: Config) -> Builder:
     return built.builder(config.kubernetes.version)
 
 
+def _builders() -> list[Builder]:
+    return [built.builder(release) for release in known()]
+
+
 def _show(artifacts: list[Artifact], output: options.Output) -> None:
-    builders = [built.builder(release) for release in known()]
+    builders = _builders()
     if output is options.Output.JSON:
         result_json([_facts(artifact, builders) for artifact in artifacts])
         return
@@ -90,7 +122,7 @@ def _show(artifacts: list[Artifact], output: options.Output) -> None:
             artifact.digest[:16],
             f"{artifact.size >> 20} MiB",
             duration(float(artifact.manifest["seconds"])),
-            "yes" if _current(artifact, builders) else "no",
+            "yes" if current(artifact, builders) else "no",
             str(artifact.folder),
         ]
         for artifact in artifacts
@@ -103,11 +135,5 @@ def _facts(artifact: Artifact, builders: list[Builder]) -> dict[str, Any]:
         **artifact.manifest,
         "folder": str(artifact.folder),
         "bytes": artifact.size,
-        "current": _current(artifact, builders),
+        "current": current(artifact, builders),
     }
-
-
-def _current(artifact: Artifact, builders: list[Builder]) -> bool:
-    """Whether the recipes, as they are now, give this artifact for any Kubernetes release there is."""
-    known_here = (builder for builder in builders if artifact.name in builder.components.by_name)
-    return any(builder.digest(artifact.name) == artifact.digest for builder in known_here)
