@@ -81,7 +81,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     output: options.OutputOption = options.Output.TEXT,
 ) -> None:
-    """Remove what earlier recipes have built, and no lab or machine of this host uses.
+    """Remove what earlier recipes have built, and no lab of this user's and no running machine uses.
 
     What the recipes of this version give for any Kubernetes release stays.
     """
