@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ ssh_args =
 class Run:
     """A playbook that ran to its end.
 
-    `changed` counts changed tasks a host; `timings` are tasks on hosts with their seconds, in order.
+    `changed` counts changed tasks a host; `timings` are tasks on hosts with their seconds, in order;
+    `printed`, by task and host, are the lines of each command that changed something.
     """
 
     changed: Mapping[str, int]
@@ -64,6 +65,7 @@ class Run:
     timings: tuple[tuple[str, float], ...]
     folder: Path
     seconds: float
+    printed: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def total_changed(self) -> int:
@@ -159,7 +161,9 @@ def run_playbook(
     if status != "successful":
         leftovers.end(private)
     seconds = time.monotonic() - begun
-    run = Run(events.changed, tuple(events.changed_tasks), tuple(events.timings), private, seconds)
+    run = Run(
+        events.changed, tuple(events.changed_tasks), tuple(events.timings), private, seconds, events.printed
+    )
     write_text(private / "timings.txt", "".join(f"{took:7.2f} s  {task}\n" for task, took in run.timings))
     if interrupted.is_set() or (status == "canceled" and not events.failures):
         raise KeyboardInterrupt

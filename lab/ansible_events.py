@@ -29,7 +29,8 @@ class Events:
     Args:
         show: told what is being done, as `task — host`.
 
-    `running` is what each host is doing, since when; `timings` what it has done, in seconds.
+    `running` is what each host is doing, since when; `timings` what it has done, in seconds; `printed`, by
+    task and host, the lines of each command that changed something.
     """
 
     show: Callable[[str], None]
@@ -37,6 +38,7 @@ class Events:
     changed: dict[str, int] = field(default_factory=dict)
     changed_tasks: list[str] = field(default_factory=list)
     timings: list[tuple[str, float]] = field(default_factory=list)
+    printed: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     running: dict[str, tuple[str, float]] = field(default_factory=dict)
     _failed_at: float | None = None
 
@@ -64,6 +66,9 @@ class Events:
                 self._fail(task, host, data.get("res"))
             case "runner_on_ok" if (data.get("res") or {}).get("changed"):
                 self.changed_tasks.append(f"{task} — {host}")
+                lines = str(data["res"].get("stdout") or "").splitlines()
+                if lines:
+                    self.printed.setdefault(task, {})[host] = tuple(lines)
             case "playbook_on_stats":
                 self.changed = {str(name): int(count) for name, count in (data.get("changed") or {}).items()}
             case _:

@@ -44,7 +44,7 @@ class BringUp:
 
     def play(self, name: str) -> ansible.Run:
         """Run a playbook on this lab."""
-        kubernetes = self.config.kubernetes
+        kubernetes, addons = self.config.kubernetes, len(self.config.addons.asked)
         return ansible.run_playbook(
             name,
             config=self.config,
@@ -53,8 +53,9 @@ class BringUp:
             extravars=self.vars(),
             progress=self.progress,
             folder=self.folder,
-            # The control plane, then nodes, mytest and CoreDNS, and a little for all the rest.
-            timeout=self.timeout or kubernetes.control_plane_timeout + 3 * kubernetes.settle_timeout + 120,
+            # The control plane, then nodes, mytest, CoreDNS and each add-on, and a little for all the rest.
+            timeout=self.timeout
+            or kubernetes.control_plane_timeout + (3 + addons) * kubernetes.settle_timeout + 120,
             idle_timeout=max(300, kubernetes.control_plane_timeout + 60, kubernetes.settle_timeout + 60),
         )
 

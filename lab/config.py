@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from lab.addons import AddonsConfig
 from lab.config_upstream import UpstreamConfig
 from lab.errors import InputError
 
@@ -163,6 +164,7 @@ class Config(_Part):
     ssh: SshConfig = SshConfig()
     vagrant: VagrantConfig = VagrantConfig()
     forward: ForwardConfig = ForwardConfig()
+    addons: AddonsConfig = AddonsConfig()
     upstream: UpstreamConfig = UpstreamConfig()
 
     @property

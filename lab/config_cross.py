@@ -143,6 +143,16 @@ def _box(config: Config) -> Iterator[Fault]:
         )
 
 
+def _addons(config: Config) -> Iterator[Fault]:
+    for name, addon in config.addons.asked.items():
+        path: Path = ("addons", name)
+        if config.source != "bundle":
+            said = f"source {config.source} has no add-ons; leave it out, or take source bundle"
+            yield Fault((path, ("source",)), f"{where(path)}: {said}")
+        for key, wrong in addon.faults(config):
+            yield Fault(((*path, key), ("network", "subnet")), f"{where((*path, key))}: {wrong}")
+
+
 CROSS_CHECKS: tuple[Callable[[Config], Iterator[Fault]], ...] = (
     _overlaps,
     _sizes,
@@ -150,4 +160,5 @@ CROSS_CHECKS: tuple[Callable[[Config], Iterator[Fault]], ...] = (
     _twice,
     _version,
     _box,
+    _addons,
 )

@@ -38,6 +38,7 @@ machine:
 forward:                       # ports of 127.0.0.1; auto: the same number if it is free
   api: auto
   node_ports: {30000: auto}
+# addons: {metallb: {}}        # LoadBalancer Services (docs/loadbalancer.md)
 """
 
 
@@ -90,7 +91,10 @@ def parse(text: str, where: str) -> dict[str, Any]:
 
 
 def overridden(values: Mapping[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
-    """`values` with others laid over them, by dotted path; those that are None change nothing."""
+    """`values` with others laid over them, by dotted path.
+
+    Those that are None change nothing; a mapping leaves the keys that it does not have as they are.
+    """
     result = copy.deepcopy(dict(values))
     for path, value in overrides.items():
         if value is None:
@@ -105,5 +109,9 @@ def overridden(values: Mapping[str, Any], overrides: Mapping[str, object]) -> di
                 break  # a fault of the file, reported with the others
             place = inner
         else:
-            place[last] = value
+            there = place.get(last)
+            if isinstance(there, dict) and isinstance(value, Mapping):
+                there.update(value)
+            else:
+                place[last] = value
     return result

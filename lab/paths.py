@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
+
+from lab.errors import BringUpError
 
 APP = "kube-service-lab"
 
@@ -36,3 +40,18 @@ def state() -> Path:
 def nights() -> Path:
     """Where `lab nightly` writes unless told: the XDG data folder."""
     return Path(platformdirs.user_data_path(APP)) / "nightly"
+
+
+def fresh(within: Path, suffix: str) -> Path:
+    """A new folder `STAMPSUFFIX` for what a run leaves behind, this user's alone; the stamp is UTC.
+
+    Raises:
+        BringUpError: no name is free.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for attempt in range(1000):
+        folder = within / (f"{stamp}{suffix}" if attempt == 0 else f"{stamp}{suffix}.{attempt}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True, mode=0o700)
+            return folder
+    raise BringUpError(f"No free folder for a run in {within}.")

@@ -11,7 +11,6 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,13 +163,7 @@ class LabState:
 
     def new_run(self, verb: str) -> Path:
         """A fresh folder `runs/STAMP-VERB` for what a run leaves behind; the stamp is UTC."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        for attempt in range(1000):
-            folder = self.runs_dir / (f"{stamp}-{verb}" if attempt == 0 else f"{stamp}-{verb}.{attempt}")
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(parents=True, mode=0o700)
-                return folder
-        raise BringUpError(f"No free folder for a run in {self.runs_dir}.")
+        return paths.fresh(self.runs_dir, f"-{verb}")
 
     @contextlib.contextmanager
     def lock(self, *, verb: str = "lab", wait: float = 0.0) -> Iterator[None]:

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import leftovers, paths, shell
+from lab import evidence, leftovers, paths, shell
+from lab.config import Config
 from lab.errors import InputError, LabError, WaitTimeout
+from lab.progress import Progress
 from lab.providers.base import Provider
 from lab.report import results
 from lab.state import LabState
 
 # pytest's exit codes (docs.pytest.org, "Exit codes")
 PASSED, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
+EVERYTHING = "switch or disruptive or not disruptive"
+"""The mark expression that leaves no test out."""
 GRACE = 30.0  # seconds for pytest's fixtures to put back what they changed
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the suites run, and what they are told of the cluster."""
+
+    cluster: tuple[str, ...]
+    """pytest's arguments that say which cluster: `--lab NAME`, or `--given FILE`."""
+    operator: tuple[str, ...] = ()
+    """What a command begins with to run at the operator's place; empty: this host as it is."""
+
+    @classmethod
+    def of_lab(cls, name: str, provider: Provider | None = None) -> Place:
+        """The operator's place on a lab's network; without the provider for collecting alone."""
+        return cls(("--lab", name), tuple(provider.operator()) if provider else ())
 
 
 @dataclass(frozen=True)
@@ -49,17 +70,33 @@ def run(
     mode: str,
     args: Sequence[str],
     folder: Path,
+    part: str = "",
+    timeout: float = 3600,
+    log: Path | None = None,
+) -> Verdict:
+    """Run pytest on the suites against a lab: see `run_at`."""
+    place = Place.of_lab(state.name, provider)
+    return run_at(place, mode=mode, args=args, folder=folder, part=part, timeout=timeout, log=log)
+
+
+def run_at(
+    place: Place,
+    *,
+    mode: str,
+    args: Sequence[str],
+    folder: Path,
+    part: str = "",
     timeout: float = 3600,
     log: Path | None = None,
 ) -> Verdict:
     """Run pytest on the suites.
 
     Args:
-        state: the lab.
-        provider: knows the operator's place.
+        place: where, and against which cluster.
         mode: the proxy mode in effect, for the name of the result.
         args: pytest's own arguments.
         folder: where `junit-MODE.xml` goes, and `results.jsonl` grows.
+        part: which part of the suites it is, for the name of the result, where they run in several.
         timeout: seconds until pytest is ended.
         log: a file for what pytest says, instead of this process's own output.
 
@@ -69,17 +106,17 @@ def run(
         LabError: pytest itself broke.
         KeyboardInterrupt: Ctrl-C; the tests put back what they had changed.
     """
-    junit = folder / f"junit-{mode}.xml"
+    junit = folder / f"junit-{'-'.join(filter(None, (mode, part)))}.xml"
     suites = paths.share("tests", "conformance")
     # xunit1: the family of JUnit XML that has properties for each test.
     reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
     stream = [f"--results={folder / results.FILE}", f"--results-mode={mode}"]
-    pytest = _pytest(state.name, args, *reports, "-p", "lab.report.plugin", *stream)
+    pytest = _pytest(place, args, *reports, "-p", "lab.report.plugin", *stream)
     begun = time.monotonic()
     with log.open("wb") if log else contextlib.nullcontext() as said:
         process = subprocess.Popen(
             # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
-            shell.tethered(provider.operator(), ["env", "--default-signal=INT", *pytest]),
+            shell.tethered(place.operator, ["env", "--default-signal=INT", *pytest]),
             stdout=said,
             stderr=subprocess.STDOUT if said else None,
             env={**os.environ, **leftovers.mark(folder)},
@@ -106,13 +143,39 @@ def run(
     return read(junit, mode=mode, seconds=time.monotonic() - begun)
 
 
+def run_or_tell(
+    config: Config,
+    state: LabState,
+    provider: Provider,
+    *,
+    args: Sequence[str],
+    folder: Path,
+    part: str = "",
+    timeout: float,
+    progress: Progress,
+    log: Path | None = None,
+) -> Verdict:
+    """`run` in the mode that is on and, where something failed, every node's evidence beside the results.
+
+    At once: the next mode's rules would be on the nodes later.
+    """
+    mode = config.proxy.mode
+    verdict = run(state, provider, mode=mode, args=args, folder=folder, part=part, timeout=timeout, log=log)
+    if not verdict.ok:
+        with progress.step("Collecting evidence from every node"):
+            into = folder / "-".join(filter(None, ("evidence", mode, part)))
+            evidence.gather(config, state, provider, into)
+        progress.note(f"evidence: {into}")
+    return verdict
+
+
 def check(name: str, args: Sequence[str]) -> None:
     """See that pytest understands the arguments and that something matches them, without any lab.
 
     Raises:
         InputError: it does not, or nothing matches; with what pytest says.
     """
-    argv = _pytest(name, args, "--collect-only", "--quiet")
+    argv = _pytest(Place.of_lab(name), args, "--collect-only", "--quiet")
     said = shell.run(argv, timeout=120, check=False, cwd=paths.share("tests", "conformance").parent.parent)
     if not said.ok:
         raise InputError(
@@ -121,13 +184,40 @@ def check(name: str, args: Sequence[str]) -> None:
         )
 
 
-def _pytest(lab: str, args: Sequence[str], *options: str) -> list[str]:
+def proofs(args: Sequence[str] = ("-m", EVERYTHING)) -> dict[str, tuple[str, ...]]:
+    """Every test that these arguments choose, without its parameters, to the ids of what it proves.
+
+    Raises:
+        LabError: pytest cannot collect the suites; with what it says.
+    """
+    suites = paths.share("tests", "conformance")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, results.FILE)
+        options = [
+            "--collect-only",
+            "--quiet",
+            "-p",
+            "lab.report.plugin",
+            f"--results={file}",
+        ]
+        argv = _pytest(Place.of_lab("lab"), args, *options)
+        said = shell.run(argv, timeout=120, check=False, cwd=suites.parent.parent)
+        if not said.ok:
+            raise LabError(
+                "The suites cannot be collected.", details=shell.tail(said.stderr or said.stdout, 5)
+            )
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+    (collected,) = [line["proved"] for line in lines if line["event"] == "collected"]
+    return {test.rpartition("/")[2]: tuple(ids) for test, ids in collected.items()}
+
+
+def _pytest(place: Place, args: Sequence[str], *options: str) -> list[str]:
     """The command that runs the suites; tests named by the user replace the whole."""
     suites = paths.share("tests", "conformance")
     words = [_located(arg, suites) for arg in args]
     named = [word for word in words if Path(word.partition("::")[0]).is_file()]
     whole = [] if named else [str(suites)]
-    return [sys.executable, "-m", "pytest", "--lab", lab, *options, *words, *whole]
+    return [sys.executable, "-m", "pytest", *place.cluster, *options, *words, *whole]
 
 
 def read(junit: Path, *, mode: str, seconds: float) -> Verdict:

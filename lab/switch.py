@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from lab import ansible, kubeconfig, nodes
 from lab.config import PROXY_MODES, Config
 from lab.config_cross import nearest
@@ -9,6 +11,9 @@ from lab.errors import InputError, PrerequisiteError
 from lab.progress import Progress
 from lab.providers.base import Provider
 from lab.state import LabState
+
+SETTLE = "Wait until kube-proxy works as asked, and remove what other modes left"
+"""The task that prints a line for each thing removed (`playbooks/roles/kube_proxy/tasks/settle.yml`)."""
 
 
 def to(
@@ -30,15 +35,7 @@ def to(
         BringUpError: the switch failed; `lab proxy-mode` says what is in effect now.
         WaitTimeout: a node did not follow in time.
     """
-    if mode not in PROXY_MODES:
-        raise InputError(f"{mode!r} is no proxy mode{nearest(mode, PROXY_MODES)}.")
-    there = provider.proxy_modes()
-    if mode not in there:
-        raise PrerequisiteError(
-            f"The nodes of {state.name!r} cannot serve {mode} mode.",
-            details=[f"the kernel of provider {config.provider}'s nodes serves {', '.join(there)}"],
-            fix="a lab of provider uml serves every mode",
-        )
+    check(mode, config=config, provider=provider)
     wanted = config.with_mode(mode)
     with state.lock(verb="lab proxy-mode"), progress.step(f"Switching {state.name} to {mode}"):
         run = ansible.run_playbook(
@@ -56,3 +53,53 @@ def to(
         nodes.require_mode(wanted, state, provider)
         state.write_config(wanted)
     return run
+
+
+def check(mode: str, *, config: Config, provider: Provider) -> None:
+    """See that a lab could be switched to a mode; touches nothing.
+
+    Raises:
+        InputError: there is no such mode.
+        PrerequisiteError: the nodes' kernel cannot serve it.
+    """
+    if mode not in PROXY_MODES:
+        raise InputError(f"{mode!r} is no proxy mode{nearest(mode, PROXY_MODES)}.")
+    there = provider.proxy_modes()
+    if mode not in there:
+        raise PrerequisiteError(
+            f"The nodes of {config.name!r} cannot serve {mode} mode.",
+            details=[f"the kernel of provider {config.provider}'s nodes serves {', '.join(there)}"],
+            fix="a lab of provider uml serves every mode",
+        )
+
+
+def removed(run: ansible.Run) -> dict[str, tuple[str, ...]]:
+    """Node to what kube-proxy had left of other modes and the switch removed; only nodes that had some."""
+    # Of a role's task some versions of Ansible tell the role, too.
+    hosts = (those for task, those in run.printed.items() if task.endswith(SETTLE))
+    return dict(next(hosts, {}))
+
+
+def in_words(things: Iterable[str]) -> str:
+    """What was removed in one line, of which there are many counted.
+
+    >>> in_words(["6 virtual servers", "ipset KUBE-A", "ipset KUBE-B", "iptables chain KUBE-C in nat"])
+    '6 virtual servers, 2 ipsets, 1 iptables chain'
+    """
+    found: dict[str, int] = {}
+    for thing in things:
+        kind = next(
+            (kind for kind in ("ipset", "iptables chain", "ip6tables chain") if thing.startswith(kind)), ""
+        )
+        found[kind or thing] = found.get(kind or thing, 0) + bool(kind)
+    return ", ".join(
+        f"{count} {kind}{'s' if count > 1 else ''}" if count else kind for kind, count in found.items()
+    )
+
+
+def told(things: Mapping[str, Iterable[str]]) -> list[str]:
+    """What was removed, a line for the nodes of which it was the same."""
+    alike: dict[str, list[str]] = {}
+    for node, those in things.items():
+        alike.setdefault(in_words(those), []).append(node)
+    return [f"{', '.join(names)}: {what}" for what, names in alike.items()]

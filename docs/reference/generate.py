@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 
+from lab import behaviours, suites
 from lab.cli import application
 from lab.config import Config
 from lab.errors import Exit
@@ -56,6 +57,38 @@ CLI = """\
 Progress goes to standard error, results to standard output.
 """
 
+COVERAGE = """\
+# What the suites prove
+
+<!-- Written by docs/reference/generate.py from tests/conformance and its behaviours/*.yaml; do not edit. -->
+
+Every behaviour, with upstream's own tests that verify it ([kubernetes/kubernetes, test/e2e/network][e2e]),
+the paths that traffic takes (client → target), the tests that prove it here, and the fault that was made to
+see them fail. {covered} behaviours are covered by {tests} tests, {conformance} of them ones that upstream
+marks [Conformance]; {missing} are not covered, each with the reason. `lab test --list` prints the same.
+
+Where the proxy modes differ on purpose, what is expected is looked up in
+[declared.py](../../tests/conformance/declared.py); a difference that is not declared there fails.
+
+[e2e]: https://github.com/kubernetes/kubernetes/tree/master/test/e2e/network
+
+{parts}"""
+
+COVERED_HEAD = """\
+| Behaviour | Promise | Upstream | Paths | Where | Tests | Fault that fails it |
+|---|---|---|---|---|---|---|"""
+
+TITLES = {
+    "dns": "DNS",
+    "endpointslice": "EndpointSlice",
+    "hostport": "HostPort",
+    "ipvs": "ipvs",
+    "kube-proxy": "kube-proxy",
+    "loadbalancer": "LoadBalancer",
+    "loadbalancer-l2": "LoadBalancer by layer 2 (MetalLB)",
+}
+"""Areas whose names are not words of their own."""
+
 EXITS = {
     Exit.DONE: "done",
     Exit.TEST_FAILED: "a conformance test failed",
@@ -89,6 +122,44 @@ def cli() -> str:
     docs = get_docs_for_click(obj=command, ctx=typer.Context(command), name="lab", title="The command line")
     exits = "\n".join(f"| {int(code)} | {meaning} |" for code, meaning in EXITS.items())
     return CLI.format(docs=docs, exits=exits)
+
+
+def coverage() -> str:
+    """docs/reference/coverage.md."""
+    known, proofs = behaviours.load(), suites.proofs()
+    parts = []
+    for area in dict.fromkeys(one.area for one in known.values()):
+        mine = [one for one in known.values() if one.area == area]
+        heading = TITLES.get(area) or area.replace("-", " ").capitalize()
+        parts += [f"## {heading}", "", COVERED_HEAD]
+        for one in mine:
+            tests = [test for test, ids in proofs.items() if one.id in ids]
+            parts.append("| " + " | ".join(_row(one, tests)) + " |")
+        parts.append("")
+    missing = [one for one in known.values() if not one.covered]
+    totals = {
+        "covered": sum(one.covered for one in known.values()),
+        "conformance": sum(one.covered and one.conformance for one in known.values()),
+        "missing": len(missing),
+        "tests": len(proofs),
+    }
+    return COVERAGE.format(parts="\n".join(parts), **totals)
+
+
+def _row(one: behaviours.Behaviour, tests: list[str]) -> list[str]:
+    upstream = "<br>".join([*one.upstream, *(["[Conformance]"] if one.conformance else [])])
+    if not one.covered:
+        return [f"`{one.id}`", one.says, upstream, "", f"**not covered**: {one.not_covered}", "", ""]
+    where = "" if set(one.modes) == set(behaviours.MODES) else f"{', '.join(one.modes)} only. "
+    return [
+        f"`{one.id}`",
+        one.says,
+        upstream,
+        "<br>".join(one.paths),
+        where + ("Disruptive." if one.disruptive else ""),
+        "<br>".join(f"`{test}`" for test in tests),
+        one.fault,
+    ]
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
@@ -156,6 +227,6 @@ def _default(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    for name, text in (("config", config()), ("cli", cli())):
+    for name, text in (("config", config()), ("cli", cli()), ("coverage", coverage())):
         (HERE / f"{name}.md").write_text(text)
     folder.SCHEMA.write_text(folder.schema())

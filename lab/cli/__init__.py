@@ -33,6 +33,7 @@ def application() -> typer.Typer:
         kubectl,
         lesson,
         list_labs,
+        migrate_check,
         nightly,
         proxy_mode,
         report,
@@ -64,6 +65,7 @@ def application() -> typer.Typer:
     app.command("kubectl", context_settings={**theirs, "allow_interspersed_args": False})(kubectl.command)
     app.command("kubeconfig")(kubeconfig.command)
     app.command("proxy-mode")(proxy_mode.command)
+    app.command("migrate-check", context_settings=theirs)(migrate_check.command)
     app.command("test", context_settings=theirs)(test.command)
     app.command("nightly", context_settings=theirs)(nightly.command)
     app.command("verify")(verify.command)

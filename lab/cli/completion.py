@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from lab.addons import AddonsConfig
 from lab.config import PROXY_MODES, Config
 from lab.errors import LabError
 from lab.state import LabState
@@ -24,6 +25,11 @@ def providers(incomplete: str) -> list[str]:
 def proxy_modes(incomplete: str) -> list[str]:
     """The three modes."""
     return _that_begin(list(PROXY_MODES), incomplete)
+
+
+def addons(incomplete: str) -> list[str]:
+    """What a lab may have besides Kubernetes."""
+    return _that_begin(list(AddonsConfig.model_fields), incomplete)
 
 
 def nodes(context: typer.Context, incomplete: str) -> list[str]:

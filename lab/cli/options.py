@@ -59,6 +59,15 @@ ModeOption = Annotated[
         autocompletion=completion.proxy_modes,
     ),
 ]
+AddonOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--addon",
+        metavar="NAME",
+        help="What the lab has besides Kubernetes: metallb. May be given several times.",
+        autocompletion=completion.addons,
+    ),
+]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print the result.")]
 Kubeconfig = Annotated[
     Path | None,
@@ -134,6 +143,16 @@ def reached(
         yield found
 
 
+def either(name: str | None, kubeconfig: Path | None) -> None:
+    """See that a lab or any cluster is named, not both.
+
+    Raises:
+        InputError: both are.
+    """
+    if name is not None and kubeconfig is not None:
+        raise InputError("--name and --kubeconfig are two ways to say which cluster: give one.")
+
+
 def reach(name: str | None, kubeconfig: Path | None, image: str | None) -> Reach:
     """The way to the cluster that is meant: a lab, or any by its kubeconfig.
 
@@ -147,8 +166,7 @@ def reach(name: str | None, kubeconfig: Path | None, image: str | None) -> Reach
 
         lab = living(name)
         return OwnLab(lab.config, lab.state, lab.provider)
-    if name is not None:
-        raise InputError("--name and --kubeconfig are two ways to say which cluster: give one.")
+    either(name, kubeconfig)
     from lab.reach.stranger import Stranger, own_kubectl  # noqa: PLC0415
 
     return Stranger(kubeconfig, image=image, kubectl=own_kubectl())

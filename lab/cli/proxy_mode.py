@@ -41,6 +41,8 @@ def command(
         changed = f"switched from {config.proxy.mode}" if config.proxy.mode != mode else "it was before, too"
         if run.total_changed == 0:
             changed = "nothing had to be changed"
+        for left in switch.told(switch.removed(run)):
+            progress.note(f"kube-proxy left of other modes, and this removed: {left}")
         progress.note(f"The lab {config.name!r} is in {mode} mode ({changed}; {duration(progress.elapsed)}).")
         modes = dict.fromkeys((node.name for node in config.nodes), mode)
     else:

@@ -46,7 +46,7 @@ def command(
 
 
 def _last(name: str) -> Path:
-    """The newest run of `lab test` that has results.
+    """The newest run of `lab test` or `lab migrate-check` that has results.
 
     Raises:
         InputError: there is none.
@@ -55,11 +55,12 @@ def _last(name: str) -> Path:
     from lab.state import LabState  # noqa: PLC0415 -- the same
 
     runs = LabState(name).runs_dir
-    found = sorted(runs.glob(f"*-test*/{results.FILE}"), key=lambda file: file.stat().st_mtime)
+    folders = [*runs.glob("*-test*"), *runs.glob("*-migrate-check*")]
+    found = [folder / results.FILE for folder in folders if (folder / results.FILE).is_file()]
     if not found:
         raise InputError(
             f"The lab {name!r} has no run to report.",
             details=[f"runs: {runs}"],
             fix=f"lab test --name {name}",
         )
-    return found[-1].parent
+    return max(found, key=lambda file: file.stat().st_mtime).parent

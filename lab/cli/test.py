@@ -1,18 +1,21 @@
-"""`lab test`: the conformance suites on a lab, in the mode that is on or in every mode by live switch."""
+"""`lab test`: the conformance suites on a lab, in the mode that is on or in every mode by live switch.
+
+With `--kubeconfig` on any other cluster, in the mode that it has: `lab.cli.stranger`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab.cli import options
-from lab.errors import Exit
-from lab.progress import duration, result, result_table
+from lab.errors import Exit, InputError
+from lab.progress import duration, result, result_json, result_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lab.suites import Verdict
 
 
@@ -20,6 +23,42 @@ def command(
     context: typer.Context,
     *,
     name: options.Name = None,
+    kubeconfig: options.Kubeconfig = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="With --kubeconfig: the lab's image `tools`, where its nodes can pull it "
+            "(default: as the nodes have it).",
+        ),
+    ] = None,
+    server_image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="With --kubeconfig: the lab's image `mytest`, where its nodes can pull it "
+            "(default: as the nodes have it).",
+        ),
+    ] = None,
+    outside: Annotated[
+        bool | None,
+        typer.Option(
+            "--outside/--no-outside",
+            help="With --kubeconfig: whether this machine reaches the nodes' own addresses, to be a client "
+            "outside the cluster (default: find out).",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --kubeconfig: where the results go (default: a new folder below "
+            "./kube-service-lab-results).",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --kubeconfig and --disruptive: do not ask before.")
+    ] = False,
     all_modes: Annotated[
         bool, typer.Option("--all-modes", help="In every mode the lab can run, switching it live, and back.")
     ] = False,
@@ -31,23 +70,66 @@ def command(
             "with --all-modes all tests.",
         ),
     ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option(
+            "--list",
+            help="Run nothing: print every behaviour with what proves it; -o json: all that is known of it.",
+        ),
+    ] = False,
+    disruptive: Annotated[
+        bool,
+        typer.Option(
+            "--disruptive",
+            help="Then also what disturbs the whole cluster: kube-proxy and the API server restarted, … "
+            "With --kubeconfig it asks before.",
+        ),
+    ] = False,
+    output: Annotated[
+        options.Output, typer.Option("-o", "--output", help="How --list prints.")
+    ] = options.Output.TEXT,
     timeout: Annotated[int, typer.Option(min=10, help="Seconds for one run of the suites.")] = 3600,
 ) -> None:
     """Run the conformance suites; all other arguments are pytest's (`-k dns`, `-x`, `test_dns.py`).
 
     Results are printed, and kept as JUnit XML, report.json and report.html. Exit code 1: a test failed.
     """
-    from lab.report import facts, folder as run, model, page, table  # noqa: I001, PLC0415 -- the same
+    if listed:
+        _list(output)
+        return
+    from lab.cli import stranger  # noqa: PLC0415 -- the same
 
-    lab = options.living(name)
+    options.either(name, kubeconfig)
+    theirs = stranger.Asked(image=image, server_image=server_image, outside=outside, results=results, yes=yes)
     arguments = [*(["-m", "matrix"] if matrix and not all_modes else []), *context.args]
-    folder = lab.state.new_run("test")
-    try:
-        with run.recorded(folder, facts.gather(lab.config, lab.state, lab.provider, arguments=arguments)):
-            verdicts = _in_each_mode(lab, folder, arguments, every=all_modes or matrix, timeout=timeout)
-    finally:
-        if (folder / page.FILE).is_file():
-            options.progress_of().note(f"report: {folder / page.FILE}")
+    if kubeconfig is None:
+        stranger.refuse(theirs)
+        folder, verdicts = _on_lab(
+            name, arguments, every=all_modes or matrix, disruptive=disruptive, timeout=timeout
+        )
+    else:
+        if all_modes:
+            raise InputError(
+                "--all-modes would switch the proxy mode of a cluster that no lab made: its mode stays.",
+                fix="lab test --kubeconfig FILE, in the mode that it has",
+            )
+        folder, verdicts = stranger.run(
+            kubeconfig,
+            theirs,
+            parts(arguments, disruptive=disruptive),
+            timeout=timeout,
+        )
+    _tell(folder, verdicts, matrix=matrix)
+
+
+def _tell(folder: Path, verdicts: list[Verdict], *, matrix: bool) -> None:
+    """Print what the run came to.
+
+    Raises:
+        typer.Exit: something failed.
+    """
+    from lab.report import model, table  # noqa: PLC0415 -- the same
+
     result("")
     if matrix:
         report = model.Report.model_validate_json((folder / model.FILE).read_text())
@@ -64,11 +146,72 @@ def command(
         raise typer.Exit(int(Exit.TEST_FAILED))
 
 
+def _on_lab(
+    name: str | None, arguments: list[str], *, every: bool, disruptive: bool, timeout: int
+) -> tuple[Path, list[Verdict]]:
+    """Run the suites on a lab; returns where the results are, and what they came to."""
+    from lab.report import facts, folder as run, page  # noqa: I001, PLC0415 -- the same
+
+    lab = options.living(name)
+    folder = lab.state.new_run("test")
+    try:
+        with run.recorded(folder, facts.gather(lab.config, lab.state, lab.provider, arguments=arguments)):
+            verdicts = _in_each_mode(
+                lab, folder, arguments, every=every, disruptive=disruptive, timeout=timeout
+            )
+    finally:
+        if (folder / page.FILE).is_file():
+            options.progress_of().note(f"report: {folder / page.FILE}")
+    return folder, verdicts
+
+
+def parts(arguments: list[str], *, disruptive: bool, name: str = "lab") -> list[tuple[str, list[str]]]:
+    """What is run in one mode, one after the other: part (for names) and pytest's arguments.
+
+    What disturbs the whole cluster comes last, by itself, one test at a time.
+    """
+    from lab import suites  # noqa: PLC0415 -- the same
+
+    parts = [("", arguments)]
+    if disruptive:
+        alone = [*arguments, "-m", "disruptive", "--numprocesses=0"]
+        # Where no disruptive test is among those asked for there is nothing more to run.
+        with contextlib.suppress(InputError):
+            suites.check(name, alone)
+            parts.append(("disruptive", alone))
+    return parts
+
+
+def _list(output: options.Output) -> None:
+    """Print the behaviours, from the data and the tests themselves."""
+    from lab import behaviours, suites  # noqa: PLC0415 -- the same
+
+    known, proofs = behaviours.load(), suites.proofs()
+    tests = {one: [test for test, ids in proofs.items() if one in ids] for one in known}
+    if output is options.Output.JSON:
+        result_json([{**known[one].model_dump(mode="json"), "tests": tests[one]} for one in known])
+        return
+    result_table(
+        ("behaviour", "conformance", "modes", "disruptive", "tests", "what it says"),
+        [
+            [
+                one.id,
+                "yes" if one.conformance else "",
+                "all" if set(one.modes) == set(behaviours.MODES) else ", ".join(one.modes),
+                "yes" if one.disruptive else "",
+                f"{len(tests[one.id])}" if one.covered else "none",
+                one.says if one.covered else f"{one.says} (not covered: {one.not_covered})",
+            ]
+            for one in known.values()
+        ],
+    )
+
+
 def _in_each_mode(
-    lab: options.Living, folder: Path, arguments: list[str], *, every: bool, timeout: int
+    lab: options.Living, folder: Path, arguments: list[str], *, every: bool, disruptive: bool, timeout: int
 ) -> list[Verdict]:
     """Run the suites in the mode that is on, or in every one; the lab has its own mode afterwards."""
-    from lab import evidence, suites, switch  # noqa: PLC0415 -- brings Ansible, which takes a moment to load
+    from lab import suites, switch  # noqa: PLC0415 -- brings Ansible, which takes a moment to load
 
     progress = options.progress_of()
     first = lab.config.proxy.mode
@@ -83,16 +226,19 @@ def _in_each_mode(
             switch.to(mode, config=config, state=lab.state, provider=lab.provider, progress=progress)
             config = config.with_mode(mode)
         progress.note(f"Suites in {mode} mode:")
-        verdict = suites.run(
-            lab.state, lab.provider, mode=mode, args=arguments, folder=folder, timeout=timeout
-        )
-        verdicts.append(verdict)
-        if not verdict.ok:
-            # Now: the next mode's rules would be on the nodes later.
-            with progress.step("Collecting evidence from every node"):
-                into = folder / f"evidence-{mode}"
-                evidence.gather(config, lab.state, lab.provider, into)
-            progress.note(f"evidence: {into}")
+        verdicts += [
+            suites.run_or_tell(
+                config,
+                lab.state,
+                lab.provider,
+                args=args,
+                part=part,
+                folder=folder,
+                timeout=timeout,
+                progress=progress,
+            )
+            for part, args in parts(arguments, disruptive=disruptive, name=lab.state.name)
+        ]
     if config.proxy.mode != first:
         switch.to(first, config=config, state=lab.state, provider=lab.provider, progress=progress)
     return verdicts

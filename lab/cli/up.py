@@ -22,6 +22,7 @@ def command(
     config_file: options.ConfigFile = None,
     provider: options.ProviderOption = None,
     proxy_mode: options.ModeOption = None,
+    addon: options.AddonOption = None,
     timeout: Annotated[
         int | None,
         typer.Option(
@@ -46,7 +47,8 @@ def command(
     """
     from lab import bring_up  # noqa: PLC0415 -- brings Ansible, which takes a moment to load
 
-    overrides = {"name": name, "provider": provider, "proxy.mode": proxy_mode}
+    overrides: dict[str, object] = {"name": name, "provider": provider, "proxy.mode": proxy_mode}
+    overrides |= {f"addons.{one}": {} for one in addon or ()}
     config = asked_for(config_file, overrides)
     progress = options.progress_of(verbose=verbose, quiet=quiet)
     run = bring_up.up(config, progress, install_missing=install_missing, adopt=adopt, timeout=timeout)

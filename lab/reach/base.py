@@ -30,8 +30,8 @@ class Reach(AbstractContextManager["Reach"], ABC):
     """Whether the cluster is a lab of this user's, so that connections to its Services are welcome."""
 
     def __init__(self, kubectl: str | Path, kubeconfig: Path) -> None:
-        self._kubectl = kubectl
-        self._kubeconfig = kubeconfig
+        self.program = kubectl
+        self.kubeconfig = kubeconfig
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +48,7 @@ class Reach(AbstractContextManager["Reach"], ABC):
             BringUpError: it failed.
             WaitTimeout: `timeout` seconds passed.
         """
-        argv = [self._kubectl, f"--kubeconfig={self._kubeconfig}", *args]
+        argv = [self.program, f"--kubeconfig={self.kubeconfig}", *args]
         return shell.run(argv, timeout=timeout, input=stdin, check=check)
 
     def get(self, path: str) -> Object:

@@ -1,47 +1,62 @@
 """Any cluster, by its kubeconfig alone: the nodes are seen from a DaemonSet in a namespace of its own.
 
 Its pods are privileged and in the node's network, with the node's files mounted read-only for programs that
-the image lacks. Nothing but that namespace is made, and it is removed whatever happens.
+the image lacks. Nothing but that namespace is made, and it is removed whatever happens, with every other one
+that has this run's label (`lab.reach.spaces`).
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from lab import shell
 from lab.errors import InputError, LabError, PrerequisiteError, WaitTimeout
+from lab.reach import spaces
 from lab.reach.base import Reach
 
-PREFIX = "kube-service-lab-"
 LABEL = "kube-service-lab.io/view"
-MANAGED, MANAGER = "app.kubernetes.io/managed-by", "kube-service-lab"
-LIFE = 3600
-"""Seconds that a pod sleeps: longer than any run."""
+CONTAINER = "view"
 START = 90.0
 """Seconds for the image to be pulled and the pods to run on every node."""
-GONE = 60.0
-"""Seconds for the namespace to be gone: its pods have no grace period."""
+GONE = 90.0
+"""Seconds for the namespaces to be gone: few of their pods have a grace period."""
 AT_ONCE = 32
 """So many nodes are asked at the same time."""
 
-#: Programs of the node stand in for those that the image lacks.
+#: Programs of the node stand in for those that the image lacks; `$NODE` is where the node's files are. Both
+#: flavours of iptables are asked, which do not see each other's rules: the one with kube-proxy's is meant.
 TOOLS = r"""
-PATH=$PATH:/usr/sbin:/sbin:/tmp/of-the-node; export PATH; mkdir -p /tmp/of-the-node
-for tool in iptables-save iptables-nft-save iptables-legacy-save nft ipvsadm ipset ip conntrack curl bash \
-  timeout; do
-  if ! command -v $tool >/dev/null; then
-    printf '#!/bin/sh\nexec chroot /host %s "$@"\n' $tool >/tmp/of-the-node/$tool
-    chmod +x /tmp/of-the-node/$tool
-  fi
+NODE=/host PATH=$PATH:/usr/sbin:/sbin:/tmp/of-the-node; export NODE PATH
+if ! test -e /tmp/of-the-node/complete; then
+  mkdir -p /tmp/of-the-node
+  for tool in iptables-save iptables-nft-save iptables-legacy-save iptables nft ipvsadm ipset ip ss sysctl \
+    conntrack curl bash timeout python3 containerd ctr kubelet systemctl; do
+    if ! command -v $tool >/dev/null && chroot /host sh -c "command -v $tool" >/dev/null 2>&1; then
+      printf '#!/bin/sh\nexec chroot /host %s "$@"\n' $tool >/tmp/of-the-node/$tool
+      chmod +x /tmp/of-the-node/$tool
+    fi
+  done
+  if test -e /tmp/of-the-node/iptables-save; then
+    cat >/tmp/of-the-node/iptables-save <<'END'
+#!/bin/sh
+said=$(chroot /host iptables-save "$@")
+for save in iptables-nft-save iptables-legacy-save; do
+  case $said in *":KUBE-SERVICES "*) break;; esac
+  other=$($save "$@" 2>/dev/null) || continue
+  case $other in *":KUBE-SERVICES "*) said=$other;; esac
 done
+printf '%s\n' "$said"
+END
+  fi
+  touch /tmp/of-the-node/complete
+fi
 """
 
 
@@ -52,13 +67,21 @@ class Stranger(Reach):
         kubeconfig: its file; the current context is used.
         image: the image of the pods, with a shell and sleep; None: the lab's own tools, if
             the nodes have them.
+        life: seconds after which the run is over for certain.
 
     Raises:
         InputError: there is no such file, or an image must be given.
         PrerequisiteError: there is no kubectl.
     """
 
-    def __init__(self, kubeconfig: Path, *, image: str | None = None, kubectl: Path | None = None) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *,
+        image: str | None = None,
+        kubectl: Path | None = None,
+        life: float = spaces.LIFE,
+    ) -> None:
         if not kubeconfig.is_file():
             raise InputError(f"There is no kubeconfig {str(kubeconfig)!r}.")
         program = kubectl or shutil.which("kubectl")
@@ -68,8 +91,12 @@ class Stranger(Reach):
                 fix="install kubectl, or build the lab's own: lab bundle build kubernetes",
             )
         super().__init__(program, kubeconfig)
-        self._image = image
-        self.namespace = f"{PREFIX}{secrets.token_hex(4)}"
+        self.image = image
+        self.namespace = spaces.new_run()
+        """Of the pods; the run's name too."""
+        self.life = life
+        self.until = spaces.until(life)
+        """When this run's namespaces may be removed by anybody."""
         self.pods: dict[str, str] = {}
         """Node to the name of its pod."""
 
@@ -80,9 +107,14 @@ class Stranger(Reach):
             WaitTimeout: some did not run in time; says which and why. Nothing is left.
         """
         self._remove_old()
-        image = self._image or self._tools_image()
+        self.image = self.image or self.known_image("tools")
+        if self.image is None:
+            raise InputError(
+                "The nodes have no image of the lab's to look at them with.",
+                fix="name one that has a shell and curl: --image REGISTRY/IMAGE:TAG",
+            )
         try:
-            self._apply(image)
+            self._apply(self.image)
             self._wait()
         except BaseException:
             self.__exit__()
@@ -90,11 +122,11 @@ class Stranger(Reach):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the namespace, and see that it is gone."""
+        """Remove the namespaces of this run, and see that they are gone."""
         self.kubectl(
             "delete",
             "namespace",
-            self.namespace,
+            f"--selector={spaces.RUN}={self.namespace}",
             "--ignore-not-found",
             f"--timeout={GONE:g}s",
             timeout=GONE + 10,
@@ -117,41 +149,27 @@ class Stranger(Reach):
             return dict(zip(names, pool.map(one, names), strict=True))
 
     def _remove_old(self) -> None:
-        """Namespaces that a killed run left: none is in use for longer than its pods sleep."""
-        for space in self.items(f"/api/v1/namespaces?labelSelector={MANAGED}%3D{MANAGER}"):
-            made = datetime.fromisoformat(space["metadata"]["creationTimestamp"])
-            if datetime.now(UTC) - made > timedelta(seconds=LIFE):
-                self.kubectl("delete", "namespace", space["metadata"]["name"], "--wait=false")
+        """Namespaces that a killed run left."""
+        for name in spaces.left_over(self.items(f"/api/v1/namespaces?labelSelector={quote(spaces.OURS)}")):
+            self.kubectl("delete", "namespace", name, "--wait=false")
 
-    def _tools_image(self) -> str:
+    def known_image(self, name: str) -> str | None:
+        """The lab's own image of that name, as a node has it; None where none has."""
         for node in self.items("/api/v1/nodes"):
             for image in node["status"].get("images") or ():
-                for name in image.get("names") or ():
-                    if name.rpartition("/")[2].partition(":")[0] == "tools" and "@" not in name:
-                        return str(name)
-        raise InputError(
-            "The nodes have no image of the lab's to look at them with.",
-            fix="name one that has a shell and curl: --image REGISTRY/IMAGE:TAG",
-        )
+                for full in image.get("names") or ():
+                    if full.rpartition("/")[2].partition(":")[0] == name and "@" not in full:
+                        return str(full)
+        return None
 
     def _apply(self, image: str) -> None:
         labels = {LABEL: self.namespace}
-        namespace = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": self.namespace,
-                "labels": {
-                    MANAGED: MANAGER,
-                    "pod-security.kubernetes.io/enforce": "privileged",
-                },
-            },
-        }
+        namespace = spaces.manifest(self.namespace, run=self.namespace, until=self.until)
         daemon = {
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",
             "metadata": {"name": "view", "namespace": self.namespace},
-            "spec": {"selector": {"matchLabels": labels}, "template": _template(image, labels)},
+            "spec": {"selector": {"matchLabels": labels}, "template": _template(image, labels, self.life)},
         }
         both = {"apiVersion": "v1", "kind": "List", "items": [namespace, daemon]}
         self.kubectl("create", "-f", "-", stdin=json.dumps(both))
@@ -176,21 +194,22 @@ class Stranger(Reach):
             time.sleep(0.5)
 
 
-def _template(image: str, labels: dict[str, str]) -> dict[str, Any]:
+def _template(image: str, labels: dict[str, str], life: float) -> dict[str, Any]:
     return {
         "metadata": {"labels": labels},
         "spec": {
             "hostNetwork": True,
+            "nodeSelector": {"kubernetes.io/os": "linux"},
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "tolerations": [{"operator": "Exists"}],
             "containers": [
                 {
-                    "name": "view",
+                    "name": CONTAINER,
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
-                    "command": ["sleep", f"{LIFE}"],
+                    "command": ["sleep", f"{life:g}"],
                     "securityContext": {"privileged": True},
                     "volumeMounts": [{"name": "host", "mountPath": "/host", "readOnly": True}],
                 }

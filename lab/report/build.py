@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -50,8 +50,9 @@ def report(events: Sequence[Event]) -> model.Report:
 class _Session:
     """The events of one run of the suites in one mode."""
 
-    def __init__(self, events: list[Event], lab: str) -> None:
-        self.events, self.lab = events, lab
+    def __init__(self, events: list[Event], cluster: Mapping[str, Any]) -> None:
+        self.events, self.lab = events, cluster["name"]
+        self.kubeconfig: str = cluster.get("kubeconfig", "")
         self.first = events[0]
         self.mode: str = self.first["mode"]
         self.complete = events[-1]["event"] == "end" and events[-1]["exit"] in (0, 1)
@@ -121,6 +122,8 @@ class _Session:
                 expected=event["expected"],
                 seen=event.get("seen", ""),
                 outcome=cast("model.Outcome", _outcome(self.tests[event["test"]])),
+                declared=event.get("declared", ""),
+                source=event.get("source", ""),
             )
 
     def last(self, what: str) -> list[Event]:
@@ -131,14 +134,18 @@ class _Session:
     def _failure(self, test: str, event: Event) -> model.Failure:
         asked: Sequence[str] = event.get("asked", ())
         name = [] if self.lab == "lab" else ["--name", self.lab]
+        if self.kubeconfig:
+            name = ["--kubeconfig", self.kubeconfig]
         again = shlex.join(["lab", "test", *name, "test_" + test.rpartition("/test_")[2]])
+        in_mode = shlex.join(["lab", "proxy-mode", *name, self.mode]) + " && "
         return model.Failure(
             phase=event["phase"] + (f" ({event['subtest']})" if "subtest" in event else ""),
             expected=event.get("wanted", ""),
             seen=event.get("instead", "") or event.get("message", ""),
             where=_short(event.get("where", "")),
-            see=shlex.join(["lab", asked[0], *name, *asked[1:]]) if asked else "",
-            again=f"{shlex.join(['lab', 'proxy-mode', *name, self.mode])} && {again}" if self.mode else again,
+            # There is no `lab exec` into the pods that stood for a stranger's nodes: they are gone.
+            see=shlex.join(["lab", asked[0], *name, *asked[1:]]) if asked and not self.kubeconfig else "",
+            again=in_mode + again if self.mode and not self.kubeconfig else again,
             message=event.get("message", ""),
             traceback=event.get("traceback", ""),
             rules=dict(event.get("sections", ())),
@@ -153,8 +160,7 @@ def _sessions(events: Sequence[Event]) -> Iterable[_Session]:
         elif event["event"] == "done":
             continue
         found[-1].append(event)
-    lab = events[0]["cluster"]["name"]
-    return [_Session(part, lab) for part in found]
+    return [_Session(part, events[0]["cluster"]) for part in found]
 
 
 def _outcome(events: Sequence[Event]) -> str:

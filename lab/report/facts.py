@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import lab
 from lab import nodes, paths
 from lab.config import Config
 from lab.providers.base import Provider
+from lab.reach.base import Reach
+from lab.reach.survey import Survey
 from lab.state import LabState
 
 ASK = {
     "kernel": "uname -r",
-    "os": ". /etc/os-release && echo $PRETTY_NAME",
+    "os": ". $NODE/etc/os-release && echo $PRETTY_NAME",
     "kubelet": "kubelet --version",
     "containerd": "containerd --version",
     "nft": "nft --version",
     "iptables": "iptables --version",
     "ipvsadm": "ipvsadm --version",
     "ipset": "ipset --version",
-    "cni": "ls /etc/cni/net.d",
+    "cni": "ls $NODE/etc/cni/net.d",
     # Run without a command, a plugin of the CNI says its version, and that as an error.
-    "cni plugins": "{ test -x /opt/cni/bin/bridge && /opt/cni/bin/bridge </dev/null 2>&1; }",
+    "cni plugins": "{ test -x $NODE/opt/cni/bin/bridge && $NODE/opt/cni/bin/bridge </dev/null 2>&1; }",
     "pod network": "ctr -n k8s.io images list -q | grep flannel | sed 's,.*/,,'",
 }
-"""A fact to the shell command that prints it on a node, in one line."""
+"""A fact to the shell command that prints it on a node, in one line; `$NODE` is where a node's files are."""
 
 
 def of_node(said: str) -> dict[str, str]:
@@ -59,6 +62,31 @@ def gather(config: Config, state: LabState, provider: Provider, *, arguments: li
                     "versions": of_node(told[node.name].stdout),
                 }
                 for node in config.nodes
+            ],
+        },
+    }
+
+
+def gather_any(reach: Reach, found: Survey, kubeconfig: Path, *, arguments: list[str]) -> dict[str, Any]:
+    """The same of a cluster that no lab made; its API knows some versions that a pod on a node cannot see."""
+    told = reach.run(script(), timeout=30)
+    return {
+        "suite": suite(),
+        "arguments": arguments,
+        "cluster": {
+            "name": found.name,
+            "provider": "none (not made by a lab)",
+            "kubeconfig": str(kubeconfig),
+            "kubernetes": found.kubernetes,
+            "network": "not known",
+            "nodes": [
+                {
+                    "name": node.name,
+                    "address": node.address,
+                    "control_plane": node.control_plane,
+                    "versions": of_node(told[node.name].stdout) | node.versions,
+                }
+                for node in found.nodes
             ],
         },
     }

@@ -39,6 +39,7 @@ class Cluster(_Part):
 
     name: str
     provider: str
+    kubeconfig: str = Field(default="", description="its file, where no lab made the cluster; else empty")
     kubernetes: str
     network: str = Field(description="the pod network (CNI): flannel or routed")
     nodes: tuple[Node, ...]
@@ -93,7 +94,7 @@ class Result(_Part):
 
 
 class Reach(_Part):
-    """One cell of the truth table."""
+    """One cell of the truth table: what a client sees of a target, or measures of it."""
 
     client: str
     target: str
@@ -101,6 +102,10 @@ class Reach(_Part):
     expected: str
     seen: str = Field(description="empty where nothing was seen")
     outcome: Outcome
+    declared: str = Field(
+        "", description="the behaviour by which what is expected is declared; empty where it answers"
+    )
+    source: str = Field("", description="why it is expected in this mode")
 
 
 class Count(_Part):

@@ -50,8 +50,7 @@ def pytest_runtest_makereport(
 def about(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any]:
     """What the test is about and, of an error, what was expected, seen and asked."""
     found: dict[str, Any] = {"title": title(item)}
-    ids = [str(one) for marker in item.iter_markers("behaviour") for one in marker.args]
-    if ids:
+    if ids := behaviours(item):
         found["behaviours"] = ids
     info = call.excinfo
     if info is not None and not isinstance(info.value, (pytest.skip.Exception, KeyboardInterrupt)):
@@ -60,6 +59,11 @@ def about(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any]:
         found["instead"] = str(getattr(error, "seen", "") or f"{info.typename}: {error}")[:LONGEST]
         found["asked"] = [str(word) for word in getattr(error, "asked", ())]
     return found
+
+
+def behaviours(item: pytest.Item) -> list[str]:
+    """The ids of what the test proves: those of its `behaviour` marks."""
+    return [str(one) for marker in item.iter_markers("behaviour") for one in marker.args]
 
 
 def title(item: pytest.Item) -> str:
@@ -87,6 +91,7 @@ class Writer:
         self.config = config
         self.file: Path = config.getoption("--results")
         self.mode: str = config.getoption("--results-mode")
+        self.collected = False
 
     def write(self, event: str, **values: Any) -> None:
         """One line."""
@@ -101,8 +106,22 @@ class Writer:
         )
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """How many tests there are to run."""
-        self.write("collected", tests=len(session.items))
+        """How many tests there are to run, and what each of them proves."""
+        if self.config.getoption("numprocesses", None):
+            return
+        proved: dict[str, list[str]] = {}
+        for item in session.items:
+            ids = proved.setdefault(item.nodeid.partition("[")[0], [])
+            # Each of its parameters may be of a behaviour of its own.
+            ids += [one for one in behaviours(item) if one not in ids]
+        self.write("collected", tests=len(session.items), proved=proved)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """The same, of pytest-xdist's first worker; they all collect alike."""
+        if not self.collected:
+            self.collected = True
+            self.write("collected", tests=len(ids), proved={})
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins: the last word of a run that is killed in it."""

@@ -68,12 +68,12 @@ class BundleSource(BuiltSource):
         else:
             facts = disk.contents(disk_spec(make), {name: make.built(name) for name in installed(make)})
         told = disk.extravars(facts, make.digest(DISK), lambda inside: str(store / inside), remote=False)
-        return {**told, "machines_baked": baked}
+        return {**told, "machines_baked": baked, **config.addons.extravars(config, make.built)}
 
     def program(self, config: Config, name: str) -> Path:
         """kubectl, kubeadm or prober."""
         return self._builder(config).built(PROGRAMS[name]).folder / "bin" / name
 
     def components(self, config: Config) -> list[str]:
-        """All of it."""
-        return wanted(machines(config), self._builder(config))
+        """All of it, and what the add-ons are made of that the lab asks for."""
+        return [*wanted(machines(config), self._builder(config)), *config.addons.components]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.codecs import from_dict
 from lightkube.resources.apps_v1 import Deployment
@@ -19,6 +20,11 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 Endpoint = tuple[str, int]
 """A pod's IP and port."""
+NOBODY = "kube-service-lab.io/nobody"
+"""A class of load balancers that no controller makes."""
+
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+"""The label of EndpointSlices that says who writes them."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,17 @@ class Port:
 
 
 class Cluster:
-    """The API of the lab's cluster; `api` is the lightkube client itself."""
+    """The API of the cluster under test; `api` is the lightkube client itself.
 
-    def __init__(self, kubeconfig: Path, kubectl: Path) -> None:
+    Args:
+        kubeconfig: its file.
+        kubectl: the program.
+        images: on a cluster that no lab made, the image to use by the name of the lab's own.
+    """
+
+    def __init__(self, kubeconfig: Path, kubectl: Path, images: Mapping[str, str] | None = None) -> None:
         self.kubeconfig, self.kubectl = kubeconfig, kubectl
+        self.images = dict(images or {})
         self.api = Client(
             config=KubeConfig.from_file(kubeconfig), timeout=httpx2.Timeout(20.0), trust_env=False
         )
@@ -138,12 +151,21 @@ class Cluster:
 
     def image(self, name: str) -> str:
         """The full name of an image the lab ships, as the nodes have it: `tools` → `…/tools:1`."""
+        if name in self.images:
+            return self.images[name]
         for node in self.kubernetes_nodes().values():
             for image in (node.status.images if node.status else None) or []:
                 for full in image.names or []:
                     if full.rpartition("/")[2].partition(":")[0] == name and "@" not in full:
                         return full
+        if self.images:
+            pytest.skip(f"no node has an image called {name}, and none was named")
         raise AssertionError(f"no node has an image called {name}")
+
+    def container(self, image: str, *, name: str | None = None) -> dict[str, Any]:
+        """A container of an image the lab ships; a lab's nodes have it, others may pull it."""
+        policy = "IfNotPresent" if image in self.images else "Never"
+        return {"name": name or image, "image": self.image(image), "imagePullPolicy": policy}
 
     def pods_on(self, namespace: str, labels: Mapping[str, str]) -> dict[str, str]:
         """Pod name to the node it runs on."""
@@ -200,6 +222,16 @@ class Cluster:
             when = event.lastTimestamp or event.eventTime
             lines.append(f"event: {when} {event.reason} ({event.count or 1} times): {event.message}")
         return "\n".join(lines)
+
+    def has(self, kind: type[Any], name: str, *, namespace: str | None = None) -> bool:
+        """Whether there is such an object."""
+        try:
+            self.api.get(kind, name, namespace=namespace)
+        except ApiError as error:
+            if error.status.code != 404:
+                raise
+            return False
+        return True
 
     def remove(self, kind: type[Any], name: str, *, namespace: str | None = None) -> None:
         """Delete an object and leave the rest to the cluster; an object that is gone already is fine."""

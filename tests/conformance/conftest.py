@@ -1,43 +1,62 @@
-"""The suites' fixtures: the lab, its nodes, API and clients, and things of their own for tests to change."""
+"""The suites' fixtures: the cluster, its nodes, API and clients, and things of tests' own to change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import functools
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 import pytest
 from lightkube import Client as Api
 
-from lab import providers, sources
+from lab import behaviours, providers
 from lab.config import Config
 from lab.errors import LabError
+from lab.reach.given import Given
 from lab.state import LabState
 
-from . import chain, truth
+from . import chain, facts, truth
+from .clients import pod_clients
 from .cluster import Cluster
+from .everywhere import everywhere
 from .nodes import Node, on_each
 from .own import default_mytest, mytest, namespace, new_namespace, workload
-from .places import client, inside, node_clients, outside, tools_pod
+from .places import client, inside, node_clients, outside, outsiders, tools_pod
 from .rulebook import Rulebook
-from .subject import PROXY_MODE, Lab
+from .stage import stage
+from .subject import PROXY_MODE, Lab, OwnLab, Stranger, Subject
 
 __all__ = [
     "client",
     "default_mytest",
+    "everywhere",
     "inside",
     "mytest",
     "namespace",
     "new_namespace",
     "node_clients",
     "outside",
+    "outsiders",
+    "pod_clients",
+    "stage",
     "tools_pod",
     "workload",
 ]
+
+APART = ("switch", "disruptive")
+"""Markers of tests that run only when asked for."""
+NO_LAB = "is about a lab of ours, and no lab made this cluster"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kube-service-lab")
     group.addoption("--lab", default="lab", metavar="NAME", help="the running lab to test (default: lab)")
+    group.addoption(
+        "--given",
+        type=Path,
+        metavar="FILE",
+        help="instead of a lab, any cluster: what `lab test --kubeconfig` found out about it",
+    )
     group.addoption(
         "--n",
         type=int,
@@ -48,33 +67,78 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "matrix: fills the truth table of clients, targets and modes")
+    config.addinivalue_line("markers", "behaviour(id, …): what it proves, by ids of behaviours/*.yaml")
+    config.addinivalue_line(
+        "markers", "disruptive: disturbs others; only when asked for (-m disruptive); set by its behaviours"
+    )
+    config.addinivalue_line("markers", "own_lab: is about a lab of ours; skipped on any other cluster")
+    config.addinivalue_line("markers", "facts: measures what else differs between the modes")
     config.addinivalue_line(
         "markers", "switch: switches the living lab's proxy mode; only when asked for (-m switch)"
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the mode switch out of a normal run, and bound every test."""
+    """Bound every test, say what it proves and where, and leave out what disturbs others unless asked for."""
     here = Path(__file__).parent
     mine = [item for item in items if item.path.is_relative_to(here)]
+    known = behaviours.load()
     for item in mine:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(180))
         item.user_properties.append(("node", place(item)))
-    switches = [item for item in mine if item.get_closest_marker("switch")]
-    if switches and len(switches) < len(mine) and "switch" not in config.option.markexpr:
-        config.hook.pytest_deselected(items=switches)
-        items[:] = [item for item in items if item not in switches]
+        if unknown := [one for one in proved(item) if one not in known]:
+            raise pytest.UsageError(
+                f"{item.nodeid} names {', '.join(unknown)}, no behaviour of behaviours/*.yaml"
+            )
+        if any(known[one].disruptive for one in proved(item)):
+            item.add_marker(pytest.mark.disruptive)
+    leave_out(given(config), mine)
+    apart = [
+        item
+        for item in mine
+        for marker in APART
+        if item.get_closest_marker(marker) and marker not in config.option.markexpr
+    ]
+    if apart and len(apart) < len(mine):
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if item not in apart]
 
 
-def configured(name: str) -> Config:
-    """The lab's configuration as used; the defaults where there is no lab, so that tests can be listed."""
-    return LabState(name).read_config() or Config()
+def given(config: pytest.Config) -> Given | None:
+    """What is known of a cluster that no lab made; None: it is a lab."""
+    file: Path | None = config.getoption("--given")
+    return _read(file) if file else None
+
+
+@functools.cache
+def _read(file: Path) -> Given:
+    return Given.read(file)
+
+
+def leave_out(told: Given | None, items: Iterable[pytest.Item]) -> None:
+    """Skip on a cluster that no lab made what is about labs, and what disturbs it if nobody said yes."""
+    if told is None:
+        return
+    for item in items:
+        if item.get_closest_marker("own_lab"):
+            item.add_marker(pytest.mark.skip(reason=NO_LAB))
+        if item.get_closest_marker("disruptive") and not told.disruptive:
+            item.add_marker(pytest.mark.skip(reason="disturbs the whole cluster: --disruptive asks first"))
+
+
+def node_names(config: pytest.Config) -> list[str]:
+    """The nodes, the master first; those of the defaults where no lab is, so that tests can be listed."""
+    told = given(config)
+    if told is not None:
+        return [node.name for node in told.survey.nodes]
+    return [node.name for node in (LabState(config.getoption("--lab")).read_config() or Config()).nodes]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`node`: once on each node; `inside`: from each node and a pod; `client`: from outside as well."""
-    names = [node.name for node in configured(metafunc.config.getoption("--lab")).nodes]
+    names = node_names(metafunc.config)
     if "node" in metafunc.fixturenames:
         metafunc.parametrize("node", names, indirect=True)
     if "inside" in metafunc.fixturenames:
@@ -83,6 +147,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("client", [*names, "pod", "outside"], indirect=True)
     if "reach" in metafunc.fixturenames:
         metafunc.parametrize("reach", truth.table(names), ids=str)
+    if "fact" in metafunc.fixturenames:
+        metafunc.parametrize("fact", facts.table(names), ids=str)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -101,27 +167,30 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Lab:
-    """The running lab that `--lab` names."""
+def subject(pytestconfig: pytest.Config) -> Subject:
+    """What is known of the cluster under test, whoever made it."""
+    told = given(pytestconfig)
+    if told is not None:
+        return Stranger.of(told)
     state = LabState(pytestconfig.getoption("--lab"))
     config = state.read_config()
     if config is None:
         raise LabError(f"There is no lab {state.name!r}.", fix="lab up, then lab test")
-    return Lab(config, state, providers.get(config, state))
+    return OwnLab.of(Lab(config, state, providers.get(config, state)))
 
 
 @pytest.fixture(scope="session")
-def nodes(lab: Lab) -> tuple[Node, ...]:
+def lab(subject: Subject) -> Lab:
+    """The running lab that `--lab` names, for tests that are about labs."""
+    if not isinstance(subject, OwnLab):
+        pytest.skip(NO_LAB)
+    return subject.lab
+
+
+@pytest.fixture(scope="session")
+def nodes(subject: Subject) -> tuple[Node, ...]:
     """All nodes, the master first."""
-    return tuple(
-        Node.over_ssh(
-            node.name,
-            str(node.address),
-            lab.state.ssh_config,
-            sudo=bool(lab.provider.become(node.name)),
-        )
-        for node in lab.config.nodes
-    )
+    return tuple(subject.connect(machine) for machine in subject.machines)
 
 
 @pytest.fixture
@@ -137,10 +206,9 @@ def host(node: Node) -> object:
 
 
 @pytest.fixture(scope="session")
-def cluster(lab: Lab) -> Cluster:
+def cluster(subject: Subject) -> Cluster:
     """The API in the shapes the suites compare."""
-    kubectl = sources.get(lab.config.source).program(lab.config, "kubectl")
-    return Cluster(lab.state.kubeconfig_inside, kubectl)
+    return Cluster(subject.kubeconfig, subject.kubectl, subject.images)
 
 
 @pytest.fixture(scope="session")
@@ -150,9 +218,9 @@ def api(cluster: Cluster) -> Api:
 
 
 @pytest.fixture(scope="session")
-def version(lab: Lab) -> str:
+def version(subject: Subject) -> str:
     """The Kubernetes version, `1.37.2`."""
-    return lab.config.kubernetes.version
+    return subject.version
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +238,9 @@ def mode(modes: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def rulebook(cluster: Cluster, lab: Lab, nodes: tuple[Node, ...], mode: str) -> Rulebook:
+def rulebook(cluster: Cluster, subject: Subject, nodes: tuple[Node, ...], mode: str) -> Rulebook:
     """What the nodes have programmed, held against the API."""
-    return Rulebook(cluster, lab.config, nodes, mode)
+    return Rulebook(cluster, subject, nodes, mode)
 
 
 @pytest.fixture(autouse=True)
@@ -182,9 +250,24 @@ def _properties(request: pytest.FixtureRequest, record_property: Callable[[str, 
         record_property("mode", request.getfixturevalue("mode"))
 
 
+@pytest.fixture(autouse=True)
+def _in_its_modes(request: pytest.FixtureRequest) -> None:
+    """A behaviour of some modes is not looked for in the others."""
+    known = behaviours.load()
+    modes = {mode for one in proved(request.node) for mode in known[one].modes}
+    if modes and modes != set(behaviours.MODES) and request.getfixturevalue("mode") not in modes:
+        pytest.skip(f"is of {' and '.join(sorted(modes))} mode alone")
+
+
+def proved(item: pytest.Item) -> list[str]:
+    """The ids of the behaviours that a test proves."""
+    return [one for marker in item.iter_markers("behaviour") for one in marker.args]
+
+
 def place(item: pytest.Item) -> str:
     """Where a test asks from: a node, `pod` or `outside`; `all` for the others."""
     found = getattr(getattr(item, "callspec", None), "params", {})
-    if "reach" in found:
-        return str(found["reach"].client)
+    cell = found.get("reach") or found.get("fact")
+    if cell:
+        return str(cell.client)
     return str(next((found[name] for name in ("node", "inside", "client") if name in found), "all"))

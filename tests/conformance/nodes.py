@@ -1,7 +1,8 @@
-"""The lab's machines as the suites reach them: one ssh connection each, kept open."""
+"""The nodes as the suites reach them: by an ssh connection each, kept open, or a pod that stands for each."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +26,31 @@ class Node:
     name: str
     address: str
     host: Any
-    """testinfra's host, on the ssh backend."""
+    """testinfra's host, on the ssh or the kubectl backend."""
+    prepare: str = ""
+    """What every script begins with."""
 
     @classmethod
     def over_ssh(cls, name: str, address: str, ssh_config: Path, *, sudo: bool = False) -> Node:
         """The node as the lab's own ssh configuration reaches it; `sudo` where that is not as root."""
         return cls(name, address, testinfra.get_host(f"ssh://{name}", ssh_config=str(ssh_config), sudo=sudo))
+
+    @classmethod
+    def in_pod(
+        cls, name: str, address: str, *, pod: str, namespace: str, container: str, prepare: str
+    ) -> Node:
+        """The node as a privileged pod in its network sees it; testinfra finds kubectl by the environment.
+
+        Args:
+            name: the node's.
+            address: its InternalIP.
+            pod: the pod on it.
+            namespace: the pod's.
+            container: the pod's.
+            prepare: what a script begins with there, to find the node's own programs.
+        """
+        host = testinfra.get_host(f"kubectl://{pod}", namespace=namespace, container=container)
+        return cls(name, address, host, prepare)
 
     def run(self, script: str, *, timeout: float = 30, check: bool = True) -> str:
         """What a shell script printed on this node.
@@ -42,7 +62,9 @@ class Node:
             timeout: seconds after which the node ends the script.
             check: whether an exit status other than 0 is a failure.
         """
-        result = self.host.run("timeout -k 2 %s sh -c %s", f"{timeout:g}", script)
+        # Quoted here: testinfra's own quoting would take every % of the preparation for its own.
+        command = f"timeout -k 2 {timeout:g} sh -c {shlex.quote(script)}"
+        result = self.host.run(f"{self.prepare}\n{command}" if self.prepare else command)
         if check and result.rc != 0:
             ended = f"ended after {timeout:g} s" if result.rc in (124, 137) else f"exit status {result.rc}"
             raise AssertionError(f"{self.name}: {ended}: {script}\n{result.stdout}{result.stderr}")

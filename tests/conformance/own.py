@@ -6,9 +6,13 @@ import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
-from lightkube.resources.core_v1 import Namespace, Service
+from lightkube.resources.core_v1 import Namespace, Service, ServiceAccount
+
+from lab.reach import spaces
 
 from .cluster import Cluster
+from .rulebook import Rulebook
+from .subject import OwnLab, Subject
 from .waiting import wait_until
 from .workload import POD_START, Exposed, Workload
 
@@ -17,13 +21,19 @@ NewNamespace = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
-def new_namespace(cluster: Cluster) -> Iterator[NewNamespace]:
+def new_namespace(cluster: Cluster, subject: Subject) -> Iterator[NewNamespace]:
     made: list[str] = []
 
     def make(label: str) -> str:
         name = f"conformance-{label}-{secrets.token_hex(3)}"
-        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        cluster.apply(spaces.manifest(name, run=subject.run, until=subject.until))
         made.append(name)
+        # No pod is admitted before; after a restart of the API server that takes its controller a while.
+        wait_until(
+            f"the namespace {name} to have its default service account",
+            lambda: list(cluster.api.list(ServiceAccount, namespace=name)),
+            timeout=POD_START,
+        )
         return name
 
     yield make
@@ -59,9 +69,18 @@ def mytest(cluster: Cluster, workload: Workload) -> Iterator[Exposed]:
 
 
 @pytest.fixture(scope="session")
-def default_mytest(cluster: Cluster) -> Exposed:
-    """mytest and mytest-svc as the lab brought them up: to read, never to change."""
-    return Exposed(Workload(cluster, "default", "mytest"), "mytest-svc")
+def default_mytest(
+    request: pytest.FixtureRequest, subject: Subject, cluster: Cluster, new_namespace: NewNamespace
+) -> Exposed:
+    """mytest and mytest-svc as the lab brought them up, else this session's own: to read, never to change."""
+    if isinstance(subject, OwnLab):
+        return Exposed(Workload(cluster, "default", "mytest"), "mytest-svc")
+    workload = Workload.copy_of_mytest(cluster, new_namespace("mytest"), "mytest")
+    service = Exposed(workload, "mytest-svc").expose()
+    workload.settle(service=service.name)
+    rulebook: Rulebook = request.getfixturevalue("rulebook")
+    rulebook.settle()  # a lab's own has long been programmed
+    return service
 
 
 def start_pod(cluster: Cluster, namespace: str, image: str) -> tuple[str, str]:
@@ -74,14 +93,7 @@ def start_pod(cluster: Cluster, namespace: str, image: str) -> tuple[str, str]:
             "metadata": {"name": name, "namespace": namespace, "labels": {"run": name}},
             "spec": {
                 "terminationGracePeriodSeconds": 0,
-                "containers": [
-                    {
-                        "name": image,
-                        "image": cluster.image(image),
-                        "imagePullPolicy": "Never",
-                        "command": ["sleep", "86400"],
-                    }
-                ],
+                "containers": [{**cluster.container(image), "command": ["sleep", "86400"]}],
             },
         }
     )

@@ -10,7 +10,7 @@ from .cluster import Cluster
 from .nodes import Node
 from .own import NewNamespace, start_pod
 from .probing import PROBER, Client, FromNode, FromOutside, FromPod
-from .subject import Lab
+from .subject import Subject
 
 
 @pytest.fixture(scope="session")
@@ -20,14 +20,21 @@ def tools_pod(cluster: Cluster, new_namespace: NewNamespace) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def outside(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> FromOutside:
-    """This process's own place on the lab's network, with the same prober as the nodes."""
+def outside(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> FromOutside:
+    """This process's own place, on no node of the cluster, with the same prober as the nodes."""
+    if subject.not_outside:
+        pytest.skip(subject.not_outside)
     path = tmp_path_factory.mktemp("prober") / "prober"
-    fetch = ["ssh", "-F", str(lab.state.ssh_config), lab.config.master.name, "cat", PROBER]
     with path.open("wb") as file:
-        subprocess.run(fetch, stdout=file, timeout=60, check=True)
+        subprocess.run(subject.reading(PROBER), stdout=file, timeout=60, check=True)
     path.chmod(0o755)
     return FromOutside(path)
+
+
+@pytest.fixture(scope="session")
+def outsiders(request: pytest.FixtureRequest, subject: Subject) -> tuple[FromOutside, ...]:
+    """`outside` where there is such a place, else nobody: for tests that ask from inside as well."""
+    return () if subject.not_outside else (request.getfixturevalue("outside"),)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from lab import proxy
-from lab.config import Config
 from lab.proxy.compare import compare
 from lab.proxy.residue import residue
 from lab.proxy.slices import Node as NodeView
@@ -20,6 +19,7 @@ from lab.proxy.slices import expect
 
 from .cluster import Cluster
 from .nodes import Node, on_each
+from .subject import Subject
 from .waiting import PROGRAMMED, wait_until
 
 Dumps = Mapping[str, str]
@@ -45,7 +45,7 @@ class Rulebook:
     """Compares all nodes with the API."""
 
     cluster: Cluster
-    config: Config
+    subject: Subject
     nodes: tuple[Node, ...]
     mode: str
 
@@ -58,13 +58,24 @@ class Rulebook:
 
     def disagreements(self, objects: Objects) -> list[str]:
         """Where a node's rules and the API differ, and what other modes left behind; each names the node."""
-        pod_cidr, scheduler = str(self.config.kubernetes.pod_cidr), self.config.proxy.ipvs_scheduler
         found = []
         seen = dumps(self.nodes)
         for node in self.nodes:
             texts = seen[node.name]
-            view = NodeView.of(node.name, texts["ip-addr"], address=node.address, pod_cidr=pod_cidr)
-            wanted = expect(self.mode, *objects, view, scheduler=scheduler)
+            machine = self.subject.machine(node.name)
+            told = machine.settings
+            view = NodeView.of(
+                node.name,
+                texts["ip-addr"],
+                address=node.address,
+                pod_cidr=told.pods,
+                zone=machine.zone,
+                ports_on=told.node_port_addresses,
+                localhost_node_ports=told.localhost_node_ports,
+            )
+            wanted = expect(
+                self.mode, *objects, view, scheduler=told.scheduler, masquerade_all=told.masquerade_all
+            )
             faults = compare(wanted, proxy.read(self.mode, texts), node=node.name)
             found += [str(fault) for fault in faults]
             found += [f"{node.name}: {left}" for left in residue(self.mode, texts)]

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import re
 import secrets
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+
+import pytest
+from lightkube.resources.core_v1 import Endpoints
 
 from .cluster import Cluster
 from .declared import declared
 from .nodes import Node
 from .probing import Client, FromNode, FromPod
-from .subject import Lab
+from .subject import Subject
 from .waiting import PROGRAMMED, wait_until
-from .workload import POD_START, TARGET_PORT, Exposed, service_manifest
+from .workload import POD_START, TARGET_PORT, Exposed, mytest_pod, service_manifest
 
 GREETING = re.compile(r"Hello Kubernetes bootcamp! \| Running on: (\S+) \| v=1")
 
 
+@pytest.mark.behaviour("service-endpoints")
 def test_endpoints_are_the_pods(cluster: Cluster, default_mytest: Exposed) -> None:
-    (port,) = cluster.ports_of("default", "mytest-svc")
+    (port,) = cluster.ports_of(default_mytest.namespace, default_mytest.name)
     pods = default_mytest.workload.pods()
     assert len(pods) == 3
     assert (port.number, port.protocol) == (80, "TCP")
-    assert cluster.endpoints("default", "mytest-svc") == {(ip, TARGET_PORT) for ip in pods.values()}
+    assert cluster.endpoints_of(port) == {(ip, TARGET_PORT) for ip in pods.values()}
 
 
-def test_virtual_ip_is_of_the_service_range(default_mytest: Exposed, lab: Lab) -> None:
-    assert ip_address(default_mytest.cluster_ip) in lab.config.kubernetes.service_cidr
+@pytest.mark.behaviour("clusterip-of-the-range")
+def test_virtual_ip_is_of_the_service_range(default_mytest: Exposed, subject: Subject) -> None:
+    assert ip_address(default_mytest.cluster_ip) in ip_network(subject.known("service_cidr"))
 
 
+@pytest.mark.behaviour("clusterip-answers")
 def test_curl_is_greeted(node: Node, default_mytest: Exposed) -> None:
     said = node.run(f"curl -sS -m 5 {default_mytest.url}")
     found = GREETING.fullmatch(said.strip())
@@ -36,11 +42,13 @@ def test_curl_is_greeted(node: Node, default_mytest: Exposed) -> None:
     assert found[1] in default_mytest.workload.pods()
 
 
+@pytest.mark.behaviour("clusterip-answers")
 def test_answers(inside: Client, default_mytest: Exposed) -> None:
     (outcome,) = inside.probe(default_mytest.url, count=30)
     outcome.assert_all_answered(by=set(default_mytest.workload.pods()))
 
 
+@pytest.mark.behaviour("clusterip-answers-udp")
 def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed, mode: str) -> None:
     manifest = mytest.manifest()
     manifest["spec"]["ports"][0]["protocol"] = "UDP"
@@ -56,41 +64,43 @@ def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed, mod
     outcome.assert_all_answered(by=set(mytest.workload.pods()))
 
 
-def test_kubernetes_answers_on_443(inside: Client, cluster: Cluster, lab: Lab) -> None:
+@pytest.mark.behaviour("kubernetes-service")
+def test_kubernetes_answers_on_443(inside: Client, cluster: Cluster, subject: Subject) -> None:
     """`kubernetes.default`: upstream's "should provide secure master service"."""
     (port,) = cluster.ports_of("default", "kubernetes")
     assert port.number == 443
-    assert cluster.endpoints("default", "kubernetes", port="https") == {
-        (str(lab.config.master.address), 6443)
-    }
+    served = cluster.endpoints("default", "kubernetes", port="https")
+    assert served == (subject.api_servers or served) != set()
+    endpoints = cluster.api.get(Endpoints, "kubernetes", namespace="default")
+    assert {
+        (address.ip, number.port)
+        for part in endpoints.subsets or ()
+        for address in part.addresses or ()
+        for number in part.ports or ()
+    } == served
     url = f"https://{port.cluster_ip}:443/readyz"
     assert inside.run(f"curl -sSk -m 10 {url}", timeout=15).strip() == "ok", f"{inside.name}: {url}"
 
 
+@pytest.mark.behaviour("clusterip-wrong-port")
 def test_other_port_is_not_served(node: Node, mode: str, version: str, default_mytest: Exposed) -> None:
     entry = declared("clusterip-wrong-port", mode=mode, version=version)
     (outcome,) = FromNode(node).probe(f"http://{default_mytest.cluster_ip}:81", count=2)
     outcome.assert_none_answered(kind="refused" if entry.expected == "refused" else None)
 
 
+@pytest.mark.behaviour("hairpin")
 def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str, mode: str) -> None:
     """Hairpin: the answer has to come back through the node, so its source is masqueraded."""
     name = f"hairpin-{secrets.token_hex(3)}"
-    original = cluster.deployment("default", "mytest").spec
-    assert original is not None
-    template = original.template.to_dict()["spec"]
-    client = {
-        "name": "client",
-        "image": cluster.image("tools"),
-        "imagePullPolicy": "Never",
-        "command": ["sleep", "86400"],
-    }
+    server = mytest_pod(cluster, name)["containers"]
+    client = {**cluster.container("tools", name="client"), "command": ["sleep", "86400"]}
     cluster.apply(
         {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "labels": {"run": name}},
-            "spec": {"terminationGracePeriodSeconds": 0, "containers": [client, *template["containers"]]},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [client, *server]},
         }
     )
     cluster.apply(service_manifest(namespace, name, {"run": name}))

@@ -25,7 +25,7 @@ from .expectation import Unmet
 from .nodes import Node
 from .probing import FromNode, FromOutside, FromPod, Outcome
 from .rulebook import Rulebook, read
-from .subject import Lab
+from .subject import Subject
 from .workload import REPLICAS, TARGET_PORT, Exposed, Workload
 
 CLUSTER_IP, NODE_PORT, FROM_OUTSIDE = "ClusterIP", "NodePort", "NodePort from outside"
@@ -81,6 +81,7 @@ def faults(rules: proxy.ServiceRules, backends: set[Endpoint]) -> list[str]:
     return found + ([f"affinity of {rules.affinity} s"] if rules.affinity else [])
 
 
+@pytest.mark.behaviour("rules-share-evenly")
 @pytest.mark.parametrize("path", [CLUSTER_IP, NODE_PORT])
 def test_rules_share_evenly(
     node: Node, path: str, shares: dict[str, dict[str, proxy.ServiceRules]], service: Exposed
@@ -96,7 +97,7 @@ def samples(
     service: Exposed,
     shares: dict[str, dict[str, proxy.ServiceRules]],
     nodes: tuple[Node, ...],
-    outside: FromOutside,
+    outsiders: tuple[FromOutside, ...],
     tools_pod: tuple[str, str],
     mode: str,
 ) -> dict[tuple[str, str], Future[Sample]]:
@@ -131,7 +132,9 @@ def samples(
     home = service.cluster.pods_on(tools_pod[0], {"run": tools_pod[1]})[tools_pod[1]]
     rounds.append({("pod", CLUSTER_IP): work(pod, url, next(node for node in nodes if node.name == home))})
     rounds += [
-        {(node.name, FROM_OUTSIDE): work(outside, f"http://{node.address}:{port}", node)} for node in nodes
+        {(node.name, FROM_OUTSIDE): work(outside, f"http://{node.address}:{port}", node)}
+        for outside in outsiders
+        for node in nodes
     ]
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
         for jobs in rounds:
@@ -222,13 +225,14 @@ def assert_even(
 
 
 @pytest.fixture
-def oracle(lab: Lab, mode: str) -> None:
+def oracle(subject: Subject, mode: str) -> None:
     """Skips what has no oracle of evenness."""
-    scheduler = lab.config.proxy.ipvs_scheduler
-    if mode == "ipvs" and scheduler not in TURNS:
-        pytest.skip(f"the ipvs scheduler {scheduler} does not take turns: its spread need not be even")
+    others = {machine.settings.scheduler for machine in subject.machines} - set(TURNS)
+    if mode == "ipvs" and others:
+        pytest.skip(f"the ipvs scheduler {others.pop()} does not take turns: its spread need not be even")
 
 
+@pytest.mark.behaviour("even-distribution")
 @pytest.mark.usefixtures("oracle")
 @pytest.mark.parametrize("path", PATHS)
 def test_traffic_is_even(
@@ -236,10 +240,13 @@ def test_traffic_is_even(
     path: str,
     samples: dict[tuple[str, str], Future[Sample]],
     service: Exposed,
+    subject: Subject,
     mode: str,
     version: str,
     record_property: Callable[[str, object], None],
 ) -> None:
+    if path == FROM_OUTSIDE and subject.not_outside:
+        pytest.skip(subject.not_outside)
     taken = samples[node.name, path].result()
     assert_even(
         taken,
@@ -252,6 +259,7 @@ def test_traffic_is_even(
     )
 
 
+@pytest.mark.behaviour("even-distribution")
 @pytest.mark.usefixtures("oracle")
 def test_traffic_of_a_pod_is_even(
     samples: dict[tuple[str, str], Future[Sample]],

@@ -18,7 +18,7 @@ from .cluster import Cluster
 from .nodes import Node, on_each
 from .probing import FromNode, FromOutside
 from .rulebook import Rulebook, dumps
-from .subject import PROXY_MODE, Lab
+from .subject import PROXY_MODE, Lab, Subject
 from .workload import REPLICAS, Exposed, Workload
 
 WALK = ("iptables", "ipvs", "nftables", "iptables")
@@ -48,11 +48,14 @@ def walk(lab: Lab) -> Iterator[tuple[str, ...]]:
     switch(lab, lab.config.proxy.mode)
 
 
+@pytest.mark.own_lab
+@pytest.mark.behaviour("live-mode-switch")
 @pytest.mark.switch
 @pytest.mark.timeout(600)
 def test_living_lab_walks_through_the_modes(
     walk: tuple[str, ...],
     lab: Lab,
+    subject: Subject,
     cluster: Cluster,
     nodes: tuple[Node, ...],
     outside: FromOutside,
@@ -71,7 +74,7 @@ def test_living_lab_walks_through_the_modes(
             assert effective(nodes) == dict.fromkeys((node.name for node in nodes), mode)
             for name, texts in dumps(nodes).items():
                 assert not residue(mode, texts), f"{name} in {mode} mode: {residue(mode, texts)}"
-            Rulebook(cluster, lab.config, nodes, mode).settle()
+            Rulebook(cluster, subject, nodes, mode).settle()
             targets = [f"http://{before}:80", *(f"http://{node.address}:{port}" for node in nodes)]
             for outcomes in on_each(nodes, lambda node: FromNode(node).probe(*targets, count=30)).values():  # noqa: B023
                 for outcome in outcomes:

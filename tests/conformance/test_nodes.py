@@ -9,8 +9,9 @@ import pytest
 from .cluster import Cluster
 from .declared import SYSCTLS
 from .nodes import Node, on_each
-from .subject import PROXY_MODE, Lab
+from .subject import PROXY_MODE, Lab, Subject
 
+own_lab = pytest.mark.own_lab
 SERVES = {
     "kubelet": ("*", 10250),
     "kubelet healthz": ("127.0.0.1", 10248),
@@ -38,6 +39,8 @@ def facts(nodes: tuple[Node, ...], mode: str) -> dict[str, dict[str, str]]:
     return on_each(nodes, lambda node: node.run_all(scripts))
 
 
+@pytest.mark.behaviour("node-versions")
+@own_lab
 def test_is_ready_with_the_version_asked_for(node: Node, cluster: Cluster, version: str) -> None:
     said = cluster.kubernetes_nodes()[node.name].status
     assert said is not None
@@ -47,10 +50,14 @@ def test_is_ready_with_the_version_asked_for(node: Node, cluster: Cluster, versi
     assert said.nodeInfo.kubeletVersion == f"v{version}"
 
 
+@pytest.mark.behaviour("node-versions")
+@own_lab
 def test_kubelet_is_the_version_asked_for(node: Node, facts: dict[str, dict[str, str]], version: str) -> None:
     assert facts[node.name]["kubelet"].strip() == f"Kubernetes v{version}"
 
 
+@pytest.mark.behaviour("node-versions")
+@own_lab
 def test_runtime_is_the_containerd_installed(
     node: Node, cluster: Cluster, facts: dict[str, dict[str, str]]
 ) -> None:
@@ -63,6 +70,8 @@ def test_runtime_is_the_containerd_installed(
     assert facts[node.name]["units"].split() == ["active", "active"]
 
 
+@pytest.mark.behaviour("node-proxy-mode")
+@own_lab
 def test_proxy_mode_is_the_one_asked_for(node: Node, lab: Lab, facts: dict[str, dict[str, str]]) -> None:
     assert facts[node.name]["mode"].strip() == lab.config.proxy.mode, (
         f"{node.name}: kube-proxy serves by another mode than the lab's configuration asks for"
@@ -70,12 +79,16 @@ def test_proxy_mode_is_the_one_asked_for(node: Node, lab: Lab, facts: dict[str, 
     assert facts[node.name]["healthz"].strip() == "200", f"{node.name}: kube-proxy is not healthy"
 
 
-def test_kernel_settings(node: Node, mode: str, facts: dict[str, dict[str, str]]) -> None:
+@pytest.mark.behaviour("node-kernel-settings")
+def test_kernel_settings(node: Node, subject: Subject, mode: str, facts: dict[str, dict[str, str]]) -> None:
     seen = dict(line.split(" = ", 1) for line in facts[node.name]["sysctl"].splitlines() if " = " in line)
-    wanted = SYSCTLS["all"] | SYSCTLS[mode]
+    localhost = subject.machine(node.name).settings.localhost_node_ports
+    wanted = SYSCTLS["all"] | (SYSCTLS[mode] if localhost or mode != "iptables" else {})
     assert {key: seen.get(key) for key in wanted} == wanted, f"{node.name}: {facts[node.name]['sysctl']}"
 
 
+@pytest.mark.behaviour("node-ports")
+@own_lab
 def test_listens_where_it_should(node: Node, lab: Lab, facts: dict[str, dict[str, str]]) -> None:
     open_ports: dict[int, set[str]] = {}
     for line in facts[node.name]["ports"].splitlines():
@@ -90,6 +103,8 @@ def test_listens_where_it_should(node: Node, lab: Lab, facts: dict[str, dict[str
         assert 6443 not in open_ports, f"{node.name}: an API server listens on a node that is no master"
 
 
+@pytest.mark.behaviour("node-addresses")
+@own_lab
 def test_internal_ip_is_its_own_address_of_the_lab(
     node: Node, lab: Lab, facts: dict[str, dict[str, str]]
 ) -> None:
@@ -99,6 +114,8 @@ def test_internal_ip_is_its_own_address_of_the_lab(
     )
 
 
+@pytest.mark.behaviour("node-addresses")
+@own_lab
 def test_internal_ips_are_distinct_and_those_of_the_configuration(cluster: Cluster, lab: Lab) -> None:
     seen = {
         name: [
@@ -111,6 +128,8 @@ def test_internal_ips_are_distinct_and_those_of_the_configuration(cluster: Clust
     assert seen == {node.name: [str(node.address)] for node in lab.config.nodes}
 
 
+@pytest.mark.behaviour("node-addresses")
+@own_lab
 def test_pod_ranges_are_distinct_and_within_the_pod_cidr(cluster: Cluster, lab: Lab) -> None:
     ranges = {
         name: node.spec.podCIDR if node.spec else None for name, node in cluster.kubernetes_nodes().items()
@@ -121,6 +140,8 @@ def test_pod_ranges_are_distinct_and_within_the_pod_cidr(cluster: Cluster, lab: 
         assert ip_address(given.partition("/")[0]) in lab.config.kubernetes.pod_cidr, ranges
 
 
+@pytest.mark.behaviour("dns-replicas")
+@own_lab
 def test_cluster_dns_has_two_of_two(cluster: Cluster) -> None:
     status = cluster.deployment("kube-system", "coredns").status
     assert status is not None

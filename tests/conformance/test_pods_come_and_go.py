@@ -33,6 +33,7 @@ def assert_followed(nodes: tuple[Node, ...], service: Exposed, rulebook: Ruleboo
         outcome.assert_all_answered(by=pods)
 
 
+@pytest.mark.behaviour("deleted-pod-replaced")
 def test_deleted_pod_is_never_chosen_again_and_replaced(
     mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook
 ) -> None:
@@ -55,6 +56,7 @@ def test_deleted_pod_is_never_chosen_again_and_replaced(
     assert mytest.cluster_ip == before
 
 
+@pytest.mark.behaviour("scaling-followed")
 @pytest.mark.parametrize("replicas", [5, 1])
 def test_scaling_is_followed(
     mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook, replicas: int
@@ -66,6 +68,7 @@ def test_scaling_is_followed(
     assert mytest.cluster_ip == before
 
 
+@pytest.mark.behaviour("scaled-to-zero-refused")
 def test_scaled_to_nothing_is_refused_quickly_and_comes_back(
     mytest: Exposed, nodes: tuple[Node, ...], rulebook: Rulebook, mode: str, version: str
 ) -> None:

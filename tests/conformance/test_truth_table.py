@@ -15,14 +15,16 @@ from dataclasses import dataclass
 import pytest
 
 from .cluster import Cluster
+from .declared import declared
 from .expectation import Unmet
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside, FromPod, Outcome
 from .rulebook import Rulebook
-from .truth import ANSWERS, Reach, table, told
+from .subject import Subject
+from .truth import ANSWERS, LOOPBACK, Reach, table, told
 from .workload import REPLICAS, TARGET_PORT, Exposed, Workload, service_manifest
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.matrix, pytest.mark.behaviour("reached-as-declared")]
 NO_SUCH_PORT = 81
 COUNT = 2
 
@@ -55,7 +57,7 @@ class Addresses:
             "ClusterIP, no endpoints": [f"{self.empty_ip}:80"],
             "NodePort, the client's own node": [f"{address}:{self.node_port}" for address in own],
             "NodePort, other nodes": [f"{address}:{self.node_port}" for address in others],
-            "NodePort on 127.0.0.1": [f"127.0.0.1:{self.node_port}"],
+            LOOPBACK: [f"127.0.0.1:{self.node_port}"],
             "NodePort, no endpoints": [f"{address}:{self.empty_port}" for address in (*own, *others)],
             "NodePort of no Service": [f"{address}:{self.free_port}" for address in (*own, *others)],
         }
@@ -91,7 +93,7 @@ def addresses(workload: Workload, cluster: Cluster, nodes: tuple[Node, ...], rul
 def observed(
     addresses: Addresses,
     node_clients: Mapping[str, FromNode],
-    outside: FromOutside,
+    outsiders: tuple[FromOutside, ...],
     cluster: Cluster,
     tools_pod: tuple[str, str],
 ) -> dict[str, Future[dict[str, list[Outcome]]]]:
@@ -100,7 +102,7 @@ def observed(
     clients: dict[str, tuple[Client, str | None]] = {
         **{name: (client, name) for name, client in node_clients.items()},
         "pod": (FromPod(cluster, *tools_pod), home),
-        "outside": (outside, None),
+        **{outside.name: (outside, None) for outside in outsiders},
     }
     cells = table(addresses.nodes)
 
@@ -120,14 +122,24 @@ def test_reached_as_declared(
     reach: Reach,
     observed: Mapping[str, Future[dict[str, list[Outcome]]]],
     addresses: Addresses,
+    subject: Subject,
     mode: str,
     version: str,
     record_property: Callable[[str, object], None],
 ) -> None:
+    if reach.client not in observed:
+        pytest.skip(subject.not_outside)
+    if reach.target.name == LOOPBACK and not subject.machine(reach.client).settings.localhost_node_ports:
+        pytest.skip("kube-proxy is told not to serve NodePorts on localhost")
+    outcomes = observed[reach.client].result()[reach.target.name]
+    if not outcomes:
+        pytest.skip("a cluster of one node has no other")
     expected = reach.target.expected(mode=mode, version=version)
     record_property("target", reach.target.name)
     record_property("expected", expected)
-    outcomes = observed[reach.client].result()[reach.target.name]
+    if reach.target.behaviour:
+        record_property("declared", reach.target.behaviour)
+        record_property("source", declared(reach.target.behaviour, mode=mode, version=version).source)
     seen = sorted({told(outcome.answered, outcome.failures) for outcome in outcomes})
     record_property("seen", "; ".join(seen))
     wrong = [outcome for outcome in outcomes if not as_expected(outcome, expected)]

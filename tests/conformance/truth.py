@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .declared import declared
 
 ANSWERS = "answers"
+LOOPBACK = "NodePort on 127.0.0.1"
 INSIDE, ON_NODE, EVERYWHERE = ("node", "pod"), ("node",), ("node", "pod", "outside")
 
 
@@ -35,7 +36,7 @@ TARGETS = (
     Target("ClusterIP, no endpoints", INSIDE, "no-endpoints"),
     Target("NodePort, the client's own node", INSIDE),
     Target("NodePort, other nodes", EVERYWHERE),
-    Target("NodePort on 127.0.0.1", ON_NODE, "nodeport-on-loopback"),
+    Target(LOOPBACK, ON_NODE, "nodeport-on-loopback"),
     Target("NodePort, no endpoints", EVERYWHERE, "no-endpoints"),
     Target("NodePort of no Service", EVERYWHERE, "nodeport-closed"),
 )

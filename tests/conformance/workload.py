@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lightkube import ApiError
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod, Service
 
@@ -38,6 +40,33 @@ def service_manifest(
     }
 
 
+def mytest_pod(cluster: Cluster, name: str) -> dict[str, Any]:
+    """The spec of a pod of mytest with the label `run=NAME`: the lab's own, or one like it."""
+    with contextlib.suppress(ApiError):
+        original = cluster.deployment("default", "mytest").spec
+        if not cluster.images and original is not None:
+            return dict(original.template.to_dict()["spec"])
+    return {
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "nodeTaintsPolicy": "Honor",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"run": name}},
+            }
+        ],
+        "terminationGracePeriodSeconds": 1,
+        "containers": [
+            {
+                **cluster.container("mytest"),
+                "ports": [{"containerPort": TARGET_PORT}],
+                "readinessProbe": {"httpGet": {"path": "/healthz", "port": TARGET_PORT}, "periodSeconds": 1},
+            }
+        ],
+    }
+
+
 @dataclass(frozen=True)
 class Workload:
     """A Deployment of mytest pods, selected by `run=NAME`."""
@@ -53,11 +82,7 @@ class Workload:
 
     @classmethod
     def copy_of_mytest(cls, cluster: Cluster, namespace: str, name: str) -> Workload:
-        """A copy of the default mytest Deployment, in another namespace and with a label of its own."""
-        original = cluster.deployment("default", "mytest")
-        assert original.spec is not None
-        template = original.spec.template.to_dict()
-        template["metadata"] = {"labels": {"run": name}}
+        """A Deployment as the lab's own mytest, in another namespace and with a label of its own."""
         manifest = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -65,7 +90,7 @@ class Workload:
             "spec": {
                 "replicas": REPLICAS,
                 "selector": {"matchLabels": {"run": name}},
-                "template": template,
+                "template": {"metadata": {"labels": {"run": name}}, "spec": mytest_pod(cluster, name)},
             },
         }
         cluster.apply(manifest)

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,34 +121,36 @@ def answer(url: str, *, timeout: float = 20) -> str:
             time.sleep(0.5)
 
 
-def assert_suites_pass(raised: Raised, modes: set[str], *, timeout: float) -> None:
-    """`lab test` in every mode by live switch: it passes, and its reports say what ran where.
+def assert_suites_pass(raised: Raised, *args: str, modes: Collection[str], timeout: float) -> None:
+    """`lab test ARGS` passes, and its reports say what ran where.
 
     Args:
         raised: the lab.
-        modes: those that must be among them.
+        args: which suites, and how.
+        modes: those that must be among the ones that they ran in.
         timeout: seconds for all of it.
     """
-    result = raised.lab.named("test", "--all-modes", timeout=timeout)
+    result = raised.lab.named("test", *args, timeout=timeout)
     print(result.stdout)
-    for log in sorted(raised.lab.folder.glob("runs/*-test/evidence-*/*/*.log")):
+    run = max(raised.lab.folder.glob("runs/*-test"))
+    for log in sorted(run.glob("evidence-*/*/*.log")):
         print(f"--- {log.parent.parent.name} {log.parent.name} {log.name}")
         print("\n".join(line for line in log.read_text().splitlines() if TROUBLE.search(line))[-4000:])
     result.assert_success()
     seen = Counter[tuple[str, str]]()
-    for report in raised.lab.folder.glob("runs/*-test/junit-*.xml"):
+    for report in run.glob("junit-*.xml"):
         for case in ET.parse(report).iter("testcase"):
             properties = {p.get("name", ""): p.get("value", "") for p in case.iter("property")}
             if case.find("skipped") is None:
                 seen[properties["mode"], properties["node"]] += 1
-    assert {mode for mode, _ in seen} >= modes, seen
+    assert {mode for mode, _ in seen} >= set(modes), seen
     for mode in modes:
         for node in NODES:
             assert seen[mode, node] > 0, f"no test ran on {node} in {mode}: {seen}"
     assert_report_tells(raised, modes)
 
 
-def assert_report_tells(raised: Raised, modes: set[str]) -> None:
+def assert_report_tells(raised: Raised, modes: Collection[str]) -> None:
     """The run's `report.json` and `report.html`: complete, with every node's versions and the truth table."""
     page = Path(raised.lab.named("report").assert_success().stdout.strip())
     assert page.read_text().startswith("<!doctype html>")

@@ -85,7 +85,7 @@ def raised(lab: Lab, refused: Result) -> Raised:
 def suite(raised: Raised) -> Result:
     """The ClusterIP suite, after a live switch."""
     raised.lab.named("proxy-mode", "nftables", timeout=200).assert_success()
-    return raised.lab.named("test", "-k", "clusterip", timeout=200)
+    return raised.lab.named("test", "test_clusterip.py", timeout=200)
 
 
 @pytest.fixture(scope="module")

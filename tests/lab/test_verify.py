@@ -1,19 +1,27 @@
-"""`lab verify` and `lab explain` on a living lab: as its owner, and as a stranger with a kubeconfig alone."""
+"""`lab verify`, `explain`, `test` and `migrate-check` on a living lab: as its owner, or by its kubeconfig."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import Lab, MakeLab, can
-from lightkube.resources.core_v1 import Namespace
+from lightkube.codecs import from_dict
+from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace, Service
 from raised import NODES, Raised, raise_lab
 
-from lab.reach.stranger import PREFIX
+from lab.migrate.model import Migration
+from lab.reach.given import FILE, Given
+from lab.reach.spaces import MANAGED, MANAGER, manifest
+from lab.report.model import Report
 
 pytestmark = pytest.mark.skipif(not can("podman"), reason="the podman provider needs podman and root")
 
@@ -102,8 +110,9 @@ def kubeconfig(raised: Raised, tmp_path: Path) -> Path:
 
 
 def spaces(raised: Raised) -> set[str]:
-    names = {space.metadata.name or "" for space in raised.client().list(Namespace) if space.metadata}
-    return {name for name in names if name.startswith(PREFIX)}
+    """The namespaces that runs have made, by their label."""
+    found = raised.client().list(Namespace, labels={MANAGED: MANAGER})
+    return {space.metadata.name or "" for space in found if space.metadata}
 
 
 def test_any_cluster_by_its_kubeconfig_alone(raised: Raised, kubeconfig: Path, mode: str) -> None:
@@ -121,3 +130,107 @@ def test_interrupted_it_leaves_nothing_in_the_cluster(raised: Raised, kubeconfig
     result = raised.lab.interrupted("verify", "--kubeconfig", str(kubeconfig), after="Reading EndpointSlices")
     result.assert_exit(130)
     assert spaces(raised) == set()
+
+
+#: A few tests of each way to look: rules by the nodes' own programs, traffic from nodes and pods, DNS.
+SOME = (
+    "test_rules.py::test_the_walk_rule_by_rule",
+    "test_clusterip.py::test_answers",
+    "test_clusterip.py::test_virtual_ip_is_of_the_service_range",
+    "test_dns.py::test_kubernetes_is_found",
+    "test_truth_table.py",
+)
+
+
+def test_the_suites_on_any_cluster(raised: Raised, kubeconfig: Path, tmp_path: Path) -> None:
+    into = tmp_path / "results"
+    asked = ("test", "--kubeconfig", str(kubeconfig), "--results", str(into), *SOME)
+    raised.lab.run(*asked, timeout=170).assert_success()
+    report = Report.model_validate_json((into / "report.json").read_text())
+    assert report.complete
+    assert {result.node for result in report.results if result.outcome == "passed"} >= {*NODES, "pod"}
+    (mode,) = {session.mode for session in report.sessions}
+    assert in_mode(raised, mode)
+    assert all(node.versions.get("kernel") for node in report.cluster.nodes)
+    assert [node.control_plane for node in report.cluster.nodes] == [True, False, False]
+    survey = Given.read(into / FILE).survey
+    # As the lab was configured, though nobody said so.
+    assert (survey.pod_cidr, survey.service_cidr) == ("10.244.0.0/16", "10.96.0.0/12")
+    assert survey.cluster_dns == "10.96.0.10"
+    # 192.168.1.200 is no address of the lab's for who has the kubeconfig alone.
+    assert {result.outcome for result in report.results if result.node == "outside"} == {"skipped"}
+    assert spaces(raised) == set()
+
+
+def test_suites_that_are_interrupted_leave_nothing_in_the_cluster(
+    raised: Raised, kubeconfig: Path, tmp_path: Path
+) -> None:
+    asked = ("test", "--kubeconfig", str(kubeconfig), "--results", str(tmp_path / "results"), *SOME)
+    result = raised.lab.interrupted(*asked, after="Suites in")
+    result.assert_exit(130)
+    assert spaces(raised) == set()
+
+
+def test_what_a_killed_run_left_goes_with_the_next(raised: Raised, kubeconfig: Path) -> None:
+    old = manifest(
+        "kube-service-lab-killed", run="kube-service-lab-killed", until="2026-01-01T00:00:00+00:00"
+    )
+    raised.client().create(from_dict(old))
+    raised.lab.run("verify", "--kubeconfig", str(kubeconfig)).assert_success()
+    end = time.monotonic() + 60
+    while spaces(raised) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert spaces(raised) == set()
+
+
+@pytest.fixture
+def sticky(raised: Raised) -> Iterator[str]:
+    """A Service of the user's: a NodePort, and session affinity. Its name with the namespace."""
+    client = raised.client()
+    spec = ServiceSpec(
+        type="NodePort",
+        selector={"run": "mytest"},
+        sessionAffinity="ClientIP",
+        ports=[ServicePort(port=80, targetPort=8080)],
+    )
+    client.create(Service(metadata=ObjectMeta(name="sticky", namespace="default"), spec=spec))
+    yield "default/sticky"
+    client.delete(Service, "sticky", namespace="default")
+
+
+def in_mode(raised: Raised, mode: str) -> bool:
+    said = raised.lab.named("proxy-mode", "-o", "json").assert_success().json()
+    return bool(said == dict.fromkeys(NODES, mode))
+
+
+@pytest.mark.timeout(400)
+def test_what_a_migration_changes_is_measured(raised: Raised, sticky: str) -> None:
+    raised.lab.named("proxy-mode", "iptables").assert_success()
+    result = raised.lab.named(
+        "migrate-check", "iptables", "nftables", "-o", "json", "-m", "matrix or facts", timeout=300
+    )
+    found = Migration.model_validate(result.assert_success().json())
+    print(result)
+    changes = {one.what: one for one in found.comparison.changes}
+    loopback = changes["NodePort on 127.0.0.1"]
+    assert (loopback.clients, loopback.before.seen, loopback.after.seen) == (NODES, "answers", "refused")
+    assert [one.service for one in loopback.services] == [sticky]
+    assert "ClusterIP, port of no Service" in changes
+    assert "choice of the backend" not in changes, "at random in both"
+    assert {*found.services} == {"default/kubernetes", "default/mytest-svc", "kube-system/kube-dns", sticky}
+    assert found.residue.left == {}
+    assert in_mode(raised, "iptables")
+    assert result.seconds < 180
+
+
+@pytest.mark.timeout(300)
+def test_a_migration_that_is_cut_off_says_what_mends_the_lab(raised: Raised) -> None:
+    raised.lab.named("proxy-mode", "iptables").assert_success()
+    arguments = ("migrate-check", "--name", raised.lab.name, "iptables", "nftables", "-k", "service_range")
+    result = raised.lab.interrupted(*arguments, after=f"Switching {raised.lab.name} to nftables")
+    result.assert_exit(130)
+    assert "The switch to nftables was cut off" in result.stderr
+    (mends,) = re.findall(r"again: lab (.*)", result.stderr)
+    raised.lab.run(*mends.split()).assert_success()
+    assert in_mode(raised, "iptables")
+    assert verified(raised.lab)["agree"]

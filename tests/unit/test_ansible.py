@@ -77,6 +77,7 @@ def test_a_run_tells_what_it_changed_and_keeps_its_artifacts(play: Play) -> None
 
     assert run.changed == {"master": 1}
     assert run.changed_tasks == ("Say something — master",)
+    assert run.printed == {"Say something": {"master": ("iptables 192.168.1.200 two words",)}}
     assert [task for task, _ in run.timings] == [
         "Say something — master",
         "Sleep — master",

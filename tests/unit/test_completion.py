@@ -39,6 +39,7 @@ def offered(line: str) -> list[str]:
         ("lab proxy-mode ip", ["iptables", "ipvs"]),
         ("lab up --provider p", ["podman"]),
         ("lab up --proxy-mode n", ["nftables"]),
+        ("lab up --addon m", ["metallb"]),
         ("lab lesson check 1", ["1", "10"]),
         ("lab workshop re", ["reset"]),
         ("lab exec --name none o", ["outside"]),

@@ -22,7 +22,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["config", "cli"])
+@pytest.mark.parametrize("name", ["config", "cli", "coverage"])
 def test_reference_is_up_to_date(generate: ModuleType, name: str) -> None:
     written = (ROOT / f"docs/reference/{name}.md").read_text()
     assert written == getattr(generate, name)(), "run: python docs/reference/generate.py"

@@ -12,7 +12,8 @@ import pytest
 
 from lab.errors import BringUpError, InputError, PrerequisiteError, WaitTimeout
 from lab.reach import stranger
-from lab.reach.stranger import MANAGED, MANAGER, Stranger
+from lab.reach.spaces import MANAGED, MANAGER, RUN, UNTIL
+from lab.reach.stranger import Stranger
 
 KUBECTL = f"""#!{sys.executable}
 import fcntl, json, sys
@@ -42,8 +43,8 @@ match words:
             sys.exit(1)
     case ["exec", "-i", _, pod, "--", "sh", "-s"]:
         print(pod, sys.stdin.read().splitlines()[-1])
-    case ["delete", "namespace", name, *_]:
-        state["deleted"].append(name)
+    case ["delete", "namespace", which, *_]:
+        state["deleted"].append(which.removeprefix("--selector="))
 (here / "cluster.json").write_text(json.dumps(state))
 """
 
@@ -105,9 +106,11 @@ def test_a_pod_on_every_node_and_then_nothing(small: Small) -> None:
         assert list(reach.run("true", only=["b"])) == ["b"]
         assert small.read()["deleted"] == []
     state = small.read()
-    assert state["deleted"] == [reach.namespace]
+    assert state["deleted"] == [f"{RUN}={reach.namespace}"]
     namespace, daemon = state["created"]["items"]
     assert namespace["metadata"]["name"] == daemon["metadata"]["namespace"] == reach.namespace
+    assert namespace["metadata"]["labels"].items() >= {MANAGED: MANAGER, RUN: reach.namespace}.items()
+    assert namespace["metadata"]["annotations"][UNTIL] == reach.until
     spec = daemon["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert spec["hostNetwork"]
@@ -140,7 +143,7 @@ def test_pods_that_do_not_run_are_named_and_all_is_removed(
     reach = small.stranger()
     with pytest.raises(WaitTimeout, match="b: ErrImagePull no such image"), reach:
         pass
-    assert small.read()["deleted"] == [reach.namespace]
+    assert small.read()["deleted"] == [f"{RUN}={reach.namespace}"]
 
 
 def test_what_the_cluster_refuses_is_removed_too(small: Small) -> None:
@@ -148,14 +151,14 @@ def test_what_the_cluster_refuses_is_removed_too(small: Small) -> None:
     reach = small.stranger()
     with pytest.raises(BringUpError, match="Forbidden"), reach:
         pass
-    assert small.read()["deleted"] == [reach.namespace]
+    assert small.read()["deleted"] == [f"{RUN}={reach.namespace}"]
 
 
 def test_a_failure_inside_removes_it(small: Small) -> None:
     reach = small.stranger()
     with pytest.raises(KeyboardInterrupt), reach:
         raise KeyboardInterrupt
-    assert small.read()["deleted"] == [reach.namespace]
+    assert small.read()["deleted"] == [f"{RUN}={reach.namespace}"]
 
 
 def test_what_a_killed_run_left_is_removed_once_it_is_old(small: Small) -> None:
@@ -166,14 +169,20 @@ def test_what_a_killed_run_left_is_removed_once_it_is_old(small: Small) -> None:
                 "name": name,
                 "creationTimestamp": (now - age).isoformat(timespec="seconds").replace("+00:00", "Z"),
                 "labels": {MANAGED: MANAGER},
+                **({"annotations": {UNTIL: (now + end).isoformat()}} if end else {}),
             }
         }
-        for name, age in (("old", timedelta(hours=2)), ("in-use", timedelta(minutes=1)))
+        for name, age, end in (
+            ("old", timedelta(hours=2), None),
+            ("in-use", timedelta(minutes=1), None),
+            ("long", timedelta(hours=2), timedelta(hours=1)),
+            ("over", timedelta(minutes=9), timedelta(minutes=-1)),
+        )
     ]
     small.change(namespaces=spaces)
     with small.stranger() as reach:
         pass
-    assert small.read()["deleted"] == ["old", reach.namespace]
+    assert small.read()["deleted"] == ["old", "over", f"{RUN}={reach.namespace}"]
 
 
 def test_bad_input(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ KINDS = {
     "go": "lab.bundle.kinds.go:Go",
     "image": "lab.bundle.kinds.image:Image",
     "kernel": "lab.bundle.kinds.kernel:Kernel",
+    "module": "lab.bundle.kinds.module:Module",
     "root": "lab.bundle.kinds.root:Root",
     "tree": "lab.bundle.kinds.tree:Tree",
     "wheel": "lab.bundle.kinds.wheel:Wheel",

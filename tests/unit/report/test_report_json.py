@@ -51,6 +51,16 @@ def test_a_failure_says_what_was_expected_seen_and_how_to_see_it(tmp_path: Path)
     assert result.message == "expected every request answered"
 
 
+def test_on_a_strangers_cluster_the_test_is_run_again_by_its_kubeconfig(tmp_path: Path) -> None:
+    cluster = {**FACTS["cluster"], "name": "theirs", "kubeconfig": "/home/me/theirs"}
+    run = Run(tmp_path, cluster=cluster)
+    run.test(outcome="failed", **FAILED)
+    run.end(1)
+    (failure,) = built(run).results[0].failures
+    assert failure.see == ""
+    assert failure.again == "lab test --kubeconfig /home/me/theirs 'test_clusterip.py::test_answers[node01]'"
+
+
 def test_seconds_are_those_of_all_phases(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.test()

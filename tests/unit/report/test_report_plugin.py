@@ -50,9 +50,25 @@ def test_parts(subtests):
         with subtests.test(number=number):
             assert number
 
+@pytest.mark.parametrize("protocol", [
+    pytest.param(name, marks=pytest.mark.behaviour(f"services/{name}")) for name in ("http", "udp")
+])
+def test_over(protocol):
+    pass
+
 def test_slow():
     time.sleep(60)
 '''
+PARAMETERS = """
+import pytest
+
+one, two = (pytest.param(name, marks=pytest.mark.behaviour(name)) for name in ("one", "two"))
+
+@pytest.mark.behaviour("all/of")
+@pytest.mark.parametrize("what", [one, two])
+def test_either(what):
+    pass
+"""
 CONFTEST = """
 import pytest
 
@@ -98,8 +114,16 @@ def test_every_phase_is_a_line_with_the_mode(events: list[Mapping[str, Any]]) ->
     assert phases == ["setup", "call", "teardown"]
     assert {event["mode"] for event in events[1:]} == {"ipvs"}
     assert [event["event"] for event in events[1:4]] == ["session", "collected", "start"]
-    assert events[2]["tests"] == 6
+    assert events[2]["tests"] == 8
     assert (events[-1]["event"], events[-1]["exit"]) == ("end", 1)
+
+
+def test_what_each_test_proves_is_told_at_first_by_all_its_parameters(
+    events: list[Mapping[str, Any]],
+) -> None:
+    proved = events[2]["proved"]
+    assert proved["test_it.py::test_parts"] == ["services/one", "services/two"]
+    assert proved["test_it.py::test_over"] == ["services/http", "services/udp"]
 
 
 def test_what_a_test_recorded_is_on_its_line(events: list[Mapping[str, Any]]) -> None:
@@ -142,6 +166,14 @@ def test_subtests_have_lines_of_their_own(events: list[Mapping[str, Any]]) -> No
         (None, "failed"),
     ]
     assert parts[-1]["behaviours"] == ["services/one", "services/two"]
+
+
+def test_parameters_prove_what_each_of_them_names(tmp_path: Path) -> None:
+    command = prepared(tmp_path)
+    (tmp_path / "test_it.py").write_text(PARAMETERS)
+    subprocess.run([*command, "--collect-only"], capture_output=True, timeout=60, check=True)
+    (collected,) = [event for event in results.read(tmp_path / results.FILE) if event["event"] == "collected"]
+    assert collected["proved"] == {"test_it.py::test_either": ["all/of", "one", "two"]}
 
 
 def test_the_lines_make_a_report(events: list[Mapping[str, Any]]) -> None:

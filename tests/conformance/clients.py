@@ -1,0 +1,119 @@
+"""Many clients at once, and whom the servers took them for."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import pytest
+
+from .declared import Declared
+from .expectation import Unmet
+from .nodes import Node
+from .probing import Client, FromPod, Outcome
+from .stage import Stage
+
+C = TypeVar("C")
+T = TypeVar("T")
+REQUESTS = 12
+"""That two pods of one Service both seem to be alone by chance happens in one of 2,048 cases a client."""
+
+
+@pytest.fixture(scope="module")
+def pod_clients(stage: Stage, nodes: tuple[Node, ...]) -> dict[str, FromPod]:
+    """An ordinary pod to connect from on each node, by the node's name."""
+    made = {node.name: stage.pod({}, node=node.name, client=True, server=False) for node in nodes}
+    stage.wait(*made.values())
+    return {node: stage.client(pod) for node, pod in made.items()}
+
+
+def at_once(clients: Mapping[str, C], work: Callable[[C], T]) -> dict[str, T]:
+    """Do the same from several places at once: place to result. A failure is raised once all have ended."""
+    with ThreadPoolExecutor(max_workers=max(1, len(clients))) as pool:
+        pending = {place: pool.submit(work, client) for place, client in clients.items()}
+    return {place: future.result() for place, future in pending.items()}
+
+
+def each(cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
+    """Check all cases, however many fail.
+
+    Raises:
+        AssertionError: the only fault as it is, or all of them, each after the name of its case.
+    """
+    faults: list[tuple[str, AssertionError]] = []
+    for name, check in cases:
+        try:
+            check()
+        except AssertionError as fault:
+            faults.append((name, fault))
+    if len(faults) == 1:
+        raise faults[0][1]
+    assert not faults, "\n".join(f"{name}: {fault}" for name, fault in faults)
+
+
+def sources(outcome: Outcome) -> set[str]:
+    """The addresses that all of a run's requests came from, as mytest's `/clientip` saw them."""
+    outcome.assert_all_answered()
+    return {seen.rpartition(":")[0] for seen in outcome.answers}
+
+
+def assert_from(outcome: Outcome, addresses: set[str]) -> None:
+    """`/clientip` saw no other addresses than these."""
+    if not sources(outcome) <= addresses:
+        what = f"{outcome.client} seen by the server as {' or '.join(sorted(addresses))}"
+        raise Unmet(expected=what, seen=str(outcome), asked=outcome.asked)
+
+
+def assert_as_declared(outcome: Outcome, entry: Declared, *, by: set[str] | None = None) -> None:
+    """Answered (`by` these), refused or not answered, as an entry of `DECLARED` has it."""
+    if entry.expected == "answers":
+        outcome.assert_all_answered(by=by)
+    else:
+        outcome.assert_none_answered(kind="timeout" if entry.expected == "no answer" else entry.expected)
+
+
+def assert_by_node(
+    *groups: Mapping[str, Client], url: str, answers: Mapping[str, str], otherwise: Declared
+) -> None:
+    """Every client is answered by what its own node has for it alone, or as declared where that is nothing.
+
+    Args:
+        groups: node to a client on it, once for each kind of client.
+        url: the Service.
+        answers: node to the pod that answers there, by the name it says.
+        otherwise: what is expected on the nodes that are not in `answers`.
+    """
+    where = {
+        node if client.name == node else f"{client.name} on {node}": (node, client)
+        for group in groups
+        for node, client in group.items()
+    }
+    nodes = {node for node, _ in where.values()}
+    assert nodes & set(answers), f"no client on {' or '.join(answers)}"
+    assert nodes - set(answers), f"only clients on {' and '.join(answers)}"
+    told = at_once(where, lambda it: it[1].probe(url, count=REQUESTS if it[0] in answers else 1)[0])
+    each(
+        (
+            place,
+            partial(outcome.assert_all_answered, by={answers[node]})
+            if (node := where[place][0]) in answers
+            else partial(assert_as_declared, outcome, otherwise),
+        )
+        for place, outcome in told.items()
+    )
+
+
+def own_address(towards: str) -> str:
+    """This machine's own address, by which it speaks to another."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
+        unsent.connect((towards, 9))
+        return str(unsent.getsockname()[0])
+
+
+def addresses(node: Node) -> set[str]:
+    """All IPv4 addresses of a node, but for those that kube-proxy binds in ipvs mode."""
+    lines = node.run("ip -o -4 addr show").splitlines()
+    return {word.split()[3].partition("/")[0] for word in lines if word.split()[1] != "kube-ipvs0"}
