@@ -44,8 +44,7 @@ if ! test -e /tmp/of-the-node/complete; then
     fi
   done
   if test -e /tmp/of-the-node/iptables-save; then
-    cat >/tmp/of-the-node/iptables-save <<'END'
-#!/bin/sh
+    { echo '#!/bin/sh'; cat; } >/tmp/of-the-node/iptables-save <<'END'
 said=$(chroot /host iptables-save "$@")
 for save in iptables-nft-save iptables-legacy-save; do
   case $said in *":KUBE-SERVICES "*) break;; esac
