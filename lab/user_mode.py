@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import struct
 import subprocess
 import tempfile
 import time
@@ -28,6 +29,20 @@ TOOLS = (
     Tool("ethtool", "ethtool", "switches off the links' offloads, which the vector driver cannot take"),
 )
 INTERFACE = "vec0"
+RECEIVED = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 0xFFFFF004),  # A = the packet's type: SKF_AD_OFF + SKF_AD_PKTTYPE
+        (0x15, 0, 1, 4),  # PACKET_OUTGOING?
+        (0x06, 0, 0, 0),  # leave it out
+        (0x06, 0, 0, 0x40000),  # take it whole
+    )
+)
+"""A BPF program (linux/filter.h) that lets through what comes over a link, and not what is sent on it.
+
+Without it a machine reads every frame that it has sent: the vector driver sets PACKET_QDISC_BYPASS, which would
+keep them away, on the socket that it reads from, not on the one that it sends by.
+"""
 BOOT_TIMEOUT = 120
 
 
@@ -74,7 +89,7 @@ class Machine:
             "root=/dev/ubda",
             "rw",
             f"hostfs={self.hostfs or self.folder / 'nothing'}",
-            f"vec0:transport=raw,ifname={link},depth=128,gro=1",
+            f"vec0:transport=raw,ifname={link},depth=128,bpffile={self.filter}",
             "con=null",
             "con0=null,fd:1",
             "quiet",
@@ -87,6 +102,11 @@ class Machine:
             f"lab.interface={INTERFACE}",
             f"lab.ssh_key={base64.b64encode(public_key.encode()).decode()}",
         ]
+
+    @property
+    def filter(self) -> Path:
+        """The filter on what its kernel reads from its link, as the kernel takes it."""
+        return self.folder / "filter.bpf"
 
     @property
     def console(self) -> Path:
@@ -147,6 +167,7 @@ class Lan:
         for number, machine in machines.items():
             machine.folder.mkdir(parents=True, exist_ok=True)
             (machine.folder / "nothing").mkdir(exist_ok=True)
+            machine.filter.write_bytes(RECEIVED)
             argv = machine.argv(kernel, link=f"vm{number}", gateway=self.gateway, public_key=public_key)
             # The guest's memory is a deleted file in TMPDIR: a tmpfs, gone with its mount namespace.
             memory = machine.folder / "memory"

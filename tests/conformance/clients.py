@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from functools import partial
-from typing import TypeVar
 
 import pytest
 
@@ -15,9 +12,8 @@ from .expectation import Unmet
 from .nodes import Node
 from .probing import Client, FromPod, Outcome
 from .stage import Stage
+from .together import at_once, each
 
-C = TypeVar("C")
-T = TypeVar("T")
 REQUESTS = 12
 """That two pods of one Service both seem to be alone by chance happens in one of 2,048 cases a client."""
 
@@ -28,30 +24,6 @@ def pod_clients(stage: Stage, nodes: tuple[Node, ...]) -> dict[str, FromPod]:
     made = {node.name: stage.pod({}, node=node.name, client=True, server=False) for node in nodes}
     stage.wait(*made.values())
     return {node: stage.client(pod) for node, pod in made.items()}
-
-
-def at_once(clients: Mapping[str, C], work: Callable[[C], T]) -> dict[str, T]:
-    """Do the same from several places at once: place to result. A failure is raised once all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(clients))) as pool:
-        pending = {place: pool.submit(work, client) for place, client in clients.items()}
-    return {place: future.result() for place, future in pending.items()}
-
-
-def each(cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
-    """Check all cases, however many fail.
-
-    Raises:
-        AssertionError: the only fault as it is, or all of them, each after the name of its case.
-    """
-    faults: list[tuple[str, AssertionError]] = []
-    for name, check in cases:
-        try:
-            check()
-        except AssertionError as fault:
-            faults.append((name, fault))
-    if len(faults) == 1:
-        raise faults[0][1]
-    assert not faults, "\n".join(f"{name}: {fault}" for name, fault in faults)
 
 
 def sources(outcome: Outcome) -> set[str]:
@@ -104,13 +76,6 @@ def assert_by_node(
         )
         for place, outcome in told.items()
     )
-
-
-def own_address(towards: str) -> str:
-    """This machine's own address, by which it speaks to another."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
-        unsent.connect((towards, 9))
-        return str(unsent.getsockname()[0])
 
 
 def addresses(node: Node) -> set[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -12,6 +12,7 @@ from .cluster import Cluster, Port
 from .expectation import Unmet
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside, FromPod, Outcome
+from .together import at_once, each
 
 Outcomes = Mapping[str, Sequence[Outcome]]
 """Position (`node01`, `the pod on node02`, `outside`) to what became of its requests, target by target."""
@@ -41,30 +42,13 @@ def ask(
         timeout: seconds a request may take.
     """
     of = targets if isinstance(targets, Mapping) else dict.fromkeys(clients, targets)
-    with ThreadPoolExecutor(max_workers=len(clients)) as pool:
-        pending = {
-            position: pool.submit(client.probe, *of[position], count=count, udp=udp, timeout=timeout)
-            for position, client in clients.items()
-        }
-    return {position: future.result() for position, future in pending.items()}
+    places = {position: (client, of[position]) for position, client in clients.items()}
+    return at_once(places, lambda it: it[0].probe(*it[1], count=count, udp=udp, timeout=timeout))
 
 
 def check(outcomes: Outcomes, expect: Callable[[Outcome], None]) -> None:
     """Hold every outcome against an expectation, which raises `Unmet`; all that differ are told."""
-    faults: list[tuple[str, Unmet]] = []
-    for position, found in outcomes.items():
-        for outcome in found:
-            try:
-                expect(outcome)
-            except Unmet as fault:
-                faults.append((position, fault))
-    if faults:
-        more = f", and {len(faults) - 1} more as well" if len(faults) > 1 else ""
-        raise Unmet(
-            expected=faults[0][1].expected + more,
-            seen="\n".join(f"{position}: {fault.seen}" for position, fault in faults),
-            asked=next((fault.asked for _, fault in faults if fault.asked), ()),
-        )
+    each((position, partial(expect, outcome)) for position, found in outcomes.items() for outcome in found)
 
 
 def answered_by(outcomes: Sequence[Outcome]) -> set[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .cluster import Port
 from .everywhere import target
 from .probing import Client
 from .stage import Manifest, Published, Stage
+from .together import at_once
 from .workload import TARGET_PORT
 
 ECHO_PORT = 7007
@@ -76,12 +76,5 @@ for attempt in $(seq {attempts}); do
     echo "$(stat -c %s got) bytes, not as sent"; exit
 done
 echo lost"""
-    said = each(list(net.pods(net.others).items()), script)
+    said = at_once(net.pods(net.others), lambda client: client.run(script, timeout=60).strip())
     assert set(said.values()) == {"whole"}, f"{size} bytes to {port.protocol} {place}: {said}"
-
-
-def each(clients: Sequence[tuple[str, Client]], script: str) -> dict[str, str]:
-    """What a script says on each client, all at once."""
-    with ThreadPoolExecutor(max_workers=len(clients)) as pool:
-        pending = {name: pool.submit(client.run, script, timeout=60) for name, client in clients}
-    return {name: future.result().strip() for name, future in pending.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import testinfra
+
+from .together import at_once
 
 T = TypeVar("T")
 MARK = "--8<-- kube-service-lab"
@@ -79,7 +80,4 @@ class Node:
 
 def on_each(nodes: Iterable[Node], work: Callable[[Node], T]) -> dict[str, T]:
     """Do the same on all nodes at once: node name to result. A failure is raised once all have ended."""
-    listed: Sequence[Node] = tuple(nodes)
-    with ThreadPoolExecutor(max_workers=len(listed)) as pool:
-        pending = {node.name: pool.submit(work, node) for node in listed}
-    return {name: future.result() for name, future in pending.items()}
+    return at_once({node.name: node for node in nodes}, work)

@@ -1,16 +1,62 @@
-"""Fixtures: the places that connect to Services: each node, a pod, and outside."""
+"""The places that connect to Services: each node, a pod, and outside."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from .cluster import Cluster
 from .nodes import Node
 from .own import NewNamespace, start_pod
-from .probing import PROBER, Client, FromNode, FromOutside, FromPod
+from .probing import PROBER, Client, FromNode, FromOutside, FromPod, Outcome
 from .subject import Subject
+from .together import at_once, each
+
+DROPPED, TOLD = 1.0, 4.0
+"""Seconds that a request may take: where nobody shall answer, and any failure will do; and where it is to be
+answered, or refused. A kernel refuses one peer once a second after the first six (icmp_ratelimit): it may be
+the second SYN that is refused, after a second, or the third, after three."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Clients that ask the same targets, all of them at once, each of its own in one round trip."""
+
+    clients: tuple[Client, ...]
+
+    def and_from(self, *more: Client) -> Places:
+        """These places and others."""
+        return Places((*self.clients, *more))
+
+    def ask(
+        self, targets: Sequence[str], *, count: int = 3, udp: bool = False, timeout: float = TOLD
+    ) -> list[Outcome]:
+        """What became of `count` requests to each target from each place."""
+        found = at_once(
+            dict(enumerate(self.clients)),
+            lambda client: client.probe(*targets, count=count, udp=udp, timeout=timeout),
+        )
+        return [outcome for outcomes in found.values() for outcome in outcomes]
+
+    def reach(self, *targets: str, by: set[str], count: int = 3, udp: bool = False) -> list[Outcome]:
+        """Every request to every target is answered, and by no other pod than these."""
+        found = self.ask(targets, count=count, udp=udp)
+        each((outcome.client, partial(outcome.assert_all_answered, by=by)) for outcome in found)
+        return found
+
+    def miss(self, *targets: str, kind: str | None = None) -> None:
+        """No target answers; each fails in the one way named (`refused`), if one is."""
+        found = self.ask(targets, count=1, timeout=TOLD if kind else DROPPED)
+        each((outcome.client, partial(outcome.assert_none_answered, kind=kind)) for outcome in found)
+
+    def miss_by_udp(self, *targets: str) -> None:
+        """No target answers a datagram. Nobody sends it twice, so a refusal of it is not counted on."""
+        found = self.ask(targets, count=1, udp=True, timeout=DROPPED)
+        each((outcome.client, outcome.assert_none_answered) for outcome in found)
 
 
 @pytest.fixture(scope="session")

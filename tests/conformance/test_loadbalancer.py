@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from .balancing import assign, free_address, reached_by
-from .clients import assert_as_declared, assert_from, at_once, each, own_address
+from .clients import assert_as_declared, assert_from
 from .cluster import Cluster
 from .declared import declared
 from .expectation import Unmet
 from .health import Health, health
+from .neighbours import own_address
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside, FromPod
 from .stage import Published, Stage
+from .together import at_once, each
 from .waiting import PROGRAMMED, wait_until
 from .workload import TARGET_PORT
 

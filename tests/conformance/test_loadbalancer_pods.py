@@ -14,10 +14,10 @@ import pytest
 from lightkube.resources.apps_v1 import Deployment
 
 from .balancing import assign, free_address, reached_by
-from .clients import each
 from .nodes import Node
 from .probing import FromOutside, Outcome
 from .stage import Stage
+from .together import each
 from .waiting import PROGRAMMED, wait_until
 from .workload import POD_START, TARGET_PORT
 

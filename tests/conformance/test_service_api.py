@@ -14,10 +14,10 @@ from lightkube.types import PatchType
 
 from .cluster import Cluster
 from .declared import declared
+from .places import Places
 from .probing import FromNode
 from .raw import Collection
 from .stage import Published, Stage
-from .together import Places
 from .waiting import wait_until
 from .workload import POD_START, TARGET_PORT
 

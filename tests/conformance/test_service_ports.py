@@ -10,9 +10,9 @@ import pytest
 
 from .declared import declared
 from .nodes import Node
+from .places import Places
 from .probing import FromNode, FromOutside
 from .stage import Stage
-from .together import Places
 from .workload import TARGET_PORT
 
 OTHER_PORT = TARGET_PORT + 1

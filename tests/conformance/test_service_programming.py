@@ -16,9 +16,9 @@ from lab.proxy.endpoints import HEADLESS_LABEL, PROXY_LABEL, SERVICE_LABEL
 from .declared import declared
 from .node_ports import draw
 from .nodes import Node
+from .places import Places
 from .probing import FromNode, FromOutside
 from .stage import Published, Stage
-from .together import Places
 from .workload import TARGET_PORT
 
 

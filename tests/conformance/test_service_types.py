@@ -11,9 +11,9 @@ import pytest
 from .declared import declared
 from .node_ports import draw
 from .nodes import Node
+from .places import Places
 from .probing import FromNode, FromOutside, FromPod
 from .stage import Published, Stage
-from .together import Places
 from .waiting import wait_until
 from .workload import TARGET_PORT
 

@@ -13,12 +13,12 @@ from functools import partial
 
 import pytest
 
-from .clients import at_once, each
 from .declared import declared
 from .expectation import Unmet
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside, Outcome
 from .stage import Published, Stage
+from .together import at_once, each
 from .workload import TARGET_PORT
 
 LABELS = {"app": "sticky"}

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from .clients import assert_as_declared, assert_by_node, assert_from, at_once, each, own_address
+from .clients import assert_as_declared, assert_by_node, assert_from
 from .declared import Declared, declared
 from .health import Health, health
+from .neighbours import own_address
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside, FromPod
 from .stage import Published, Stage
+from .together import at_once, each
 from .waiting import wait_until
 from .workload import POD_START
 

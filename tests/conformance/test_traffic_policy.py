@@ -15,19 +15,13 @@ from functools import partial
 
 import pytest
 
-from .clients import (
-    addresses,
-    assert_as_declared,
-    assert_by_node,
-    assert_from,
-    at_once,
-    each,
-    own_address,
-)
+from .clients import addresses, assert_as_declared, assert_by_node, assert_from
 from .declared import Declared, declared
+from .neighbours import own_address
 from .nodes import Node, on_each
 from .probing import FromNode, FromOutside, FromPod
 from .stage import Published, Stage
+from .together import at_once, each
 from .workload import TARGET_PORT
 
 LABELS, HOST_LABELS = {"app": "policy"}, {"app": "policy-on-host"}

@@ -1,69 +1,46 @@
-"""Several places that connect at once, and one failure that tells what each of them saw."""
+"""The same done in several places at once, and one failure that tells what was wrong in each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import TypeVar
 
 from .expectation import Unmet
-from .probing import Client, Outcome
 
-DROPPED, TOLD = 1.0, 4.0
-"""Seconds that a request may take: where nobody shall answer, and any failure will do; and where it is to be
-answered, or refused. A kernel refuses one peer once a second after the first six (icmp_ratelimit): it may be
-the second SYN that is refused, after a second, or the third, after three."""
+K = TypeVar("K", bound=Hashable)
+C = TypeVar("C")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Places:
-    """Clients that ask the same targets, all of them at once, each of its own in one round trip."""
-
-    clients: tuple[Client, ...]
-
-    def and_from(self, *more: Client) -> Places:
-        """These places and others."""
-        return Places((*self.clients, *more))
-
-    def ask(
-        self, targets: Sequence[str], *, count: int = 3, udp: bool = False, timeout: float = TOLD
-    ) -> list[Outcome]:
-        """What became of `count` requests to each target from each place."""
-
-        def probe(client: Client) -> list[Outcome]:
-            return client.probe(*targets, count=count, udp=udp, timeout=timeout)
-
-        with ThreadPoolExecutor(max_workers=len(self.clients)) as pool:
-            return [outcome for found in pool.map(probe, self.clients) for outcome in found]
-
-    def reach(self, *targets: str, by: set[str], count: int = 3, udp: bool = False) -> list[Outcome]:
-        """Every request to every target is answered, and by no other pod than these."""
-        found = self.ask(targets, count=count, udp=udp)
-        check_all(found, lambda outcome: outcome.assert_all_answered(by=by))
-        return found
-
-    def miss(self, *targets: str, kind: str | None = None) -> None:
-        """No target answers; each fails in the one way named (`refused`), if one is."""
-        found = self.ask(targets, count=1, timeout=TOLD if kind else DROPPED)
-        check_all(found, lambda outcome: outcome.assert_none_answered(kind=kind))
-
-    def miss_by_udp(self, *targets: str) -> None:
-        """No target answers a datagram. Nobody sends it twice, so a refusal of it is not counted on."""
-        found = self.ask(targets, count=1, udp=True, timeout=DROPPED)
-        check_all(found, lambda outcome: outcome.assert_none_answered())
+def at_once(places: Mapping[K, C], work: Callable[[C], T]) -> dict[K, T]:
+    """Do the same in several places at once: place to result. A failure is raised once all have ended."""
+    with ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
+        pending = {place: pool.submit(work, there) for place, there in places.items()}
+    return {place: future.result() for place, future in pending.items()}
 
 
-def check_all(outcomes: Iterable[Outcome], check: Callable[[Outcome], None]) -> None:
-    """Check every outcome, and tell of all that are not as they should be."""
-    faults = []
-    for outcome in outcomes:
+def each(cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
+    """Check all cases, however many fail.
+
+    Raises:
+        AssertionError: the only fault as it is.
+        Unmet: several; what the first of them expected, and of all what was seen, after the case's name.
+    """
+    faults: list[tuple[str, AssertionError]] = []
+    for name, check in cases:
         try:
-            check(outcome)
-        except Unmet as fault:
-            faults.append(fault)
+            check()
+        except AssertionError as fault:
+            faults.append((name, fault))
+    if len(faults) == 1:
+        raise faults[0][1]
     if faults:
+        unmet = [fault for _, fault in faults if isinstance(fault, Unmet)]
+        first = unmet[0].expected if unmet else faults[0][0]
+        seen = [f"{name}: {fault.seen if isinstance(fault, Unmet) else fault}" for name, fault in faults]
         raise Unmet(
-            expected="; ".join(fault.expected for fault in faults),
-            seen="\n".join(["", *(fault.seen for fault in faults)]),
-            asked=faults[0].asked,
+            expected=f"{first}, and {len(faults) - 1} more as well",
+            seen="\n".join(["", *seen]),
+            asked=next((fault.asked for fault in unmet if fault.asked), ()),
         )
