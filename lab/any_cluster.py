@@ -97,13 +97,13 @@ def require_prober(reach: Stranger, image: str) -> None:
         InputError: their image is not the lab's.
         WaitTimeout: a pod does not answer.
     """
-    said = reach.run(f"test -x {PROBER} && echo there || echo missing")
+    said = reach.run(f"{PROBER} --serve </dev/null >/dev/null 2>&1 && echo there || echo missing")
     silent = [f"{node}: {result.stderr.strip()}" for node, result in said.items() if not result.ok]
     if silent:
         raise WaitTimeout("Pods that look at the nodes do not answer.", details=silent)
     if any(result.stdout.strip() != "there" for result in said.values()):
         raise InputError(
-            f"The image {image} has no {PROBER}, which sends the suites' requests.",
+            f"The image {image} has no {PROBER} that serves the suites: it sends their requests.",
             fix=f"the lab's own has it: lab bundle build images-{TOOLS_IMAGE}, push it, name it with --image",
         )
 

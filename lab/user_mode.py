@@ -40,8 +40,8 @@ RECEIVED = b"".join(
 )
 """A BPF program (linux/filter.h) that lets through what comes over a link, and not what is sent on it.
 
-Without it a machine reads every frame that it has sent: the vector driver sets PACKET_QDISC_BYPASS, which would
-keep them away, on the socket that it reads from, not on the one that it sends by.
+Without it a machine reads every frame that it has sent: the vector driver sets PACKET_QDISC_BYPASS, which
+would keep them away, on the socket that it reads from, not on the one that it sends by.
 """
 BOOT_TIMEOUT = 120
 

@@ -7,10 +7,11 @@
 // Every request is a fresh connection (TCP: a new socket, closed after the answer; UDP: a new source port), because
 // kube-proxy's rules choose once a connection. Every request is accounted for: the answers and the failures add up to
 // count. The exit code is 0 when the run finished, whatever came of it; 2 on bad arguments.
+//
+// With --serve it stays, and makes a run for each line on its input: see serve.
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 )
 
 // release is set by the builder to the version in component.yaml.
-var release = "1"
+var release = "2"
 
 func main() {
 	plan, err := parse(os.Args[1:])
@@ -33,9 +34,12 @@ func main() {
 		fmt.Println("prober v" + release)
 		return
 	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetEscapeHTML(false) // "->" in a socket error stays readable
-	if err := out.Encode(plan.run()); err != nil {
+	if plan.serve {
+		err = serve(os.Stdin, os.Stdout)
+	} else {
+		err = encoder(os.Stdout).Encode(plan.run())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "prober:", err)
 		os.Exit(1)
 	}
@@ -55,6 +59,7 @@ func parse(arguments []string) (plan, error) {
 	flags.DurationVar(&p.pause, "pause", 0, "wait so long after each request")
 	flags.DurationVar(&p.duration, "duration", 0, "start no request after so long; count then says how many were made")
 	flags.IntVar(&p.concurrency, "concurrency", 1, "how many requests at once")
+	flags.BoolVar(&p.serve, "serve", false, "make a run for each line of JSON on the input, until it ends")
 	flags.BoolVar(&p.version, "version", false, "print the version and exit")
 	if err := flags.Parse(arguments); err != nil {
 		return p, err
@@ -62,21 +67,15 @@ func parse(arguments []string) (plan, error) {
 	if p.version {
 		return p, nil
 	}
+	if p.serve {
+		if flags.NFlag() != 1 || flags.NArg() != 0 {
+			return p, fmt.Errorf("--serve goes alone: what to ask comes on the input")
+		}
+		return p, nil
+	}
 	if flags.NArg() != 1 {
 		return p, fmt.Errorf("give one target (after the options), got %d", flags.NArg())
 	}
 	p.target = flags.Arg(0)
-	switch {
-	case p.count < 1:
-		return p, fmt.Errorf("--count must be at least 1, got %d", p.count)
-	case p.concurrency < 1:
-		return p, fmt.Errorf("--concurrency must be at least 1, got %d", p.concurrency)
-	case p.timeout <= 0:
-		return p, fmt.Errorf("--timeout must be more than 0, got %s", p.timeout)
-	case p.pause < 0 || p.duration < 0:
-		return p, fmt.Errorf("--pause and --duration can't be negative")
-	}
-	var err error
-	p.ask, err = asker(p.target, p.udp)
-	return p, err
+	return p.checked()
 }

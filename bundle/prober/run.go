@@ -16,8 +16,25 @@ type plan struct {
 	target                   string
 	count, concurrency       int
 	timeout, pause, duration time.Duration
-	udp, version             bool
+	udp, serve, version      bool
 	ask                      ask
+}
+
+// checked is the plan, ready to run; its errors say what to write instead.
+func (p plan) checked() (plan, error) {
+	switch {
+	case p.count < 1:
+		return p, fmt.Errorf("count must be at least 1, got %d", p.count)
+	case p.concurrency < 1:
+		return p, fmt.Errorf("concurrency must be at least 1, got %d", p.concurrency)
+	case p.timeout <= 0:
+		return p, fmt.Errorf("timeout must be more than 0, got %s", p.timeout)
+	case p.pause < 0 || p.duration < 0:
+		return p, fmt.Errorf("pause and duration can't be negative")
+	}
+	var err error
+	p.ask, err = asker(p.target, p.udp)
+	return p, err
 }
 
 // report is what came of it. Answers by backend and failures by kind hold only what occurred; together they add up to

@@ -155,7 +155,7 @@ func TestBadArguments(t *testing.T) {
 	for _, arguments := range [][]string{
 		{}, {"a:1", "b:2"}, {"--count", "0", "a:1"}, {"--concurrency", "0", "a:1"}, {"--timeout", "0s", "a:1"},
 		{"--pause", "-1s", "a:1"}, {"--udp", "http://a/"}, {"ftp://a/"}, {"http://"}, {":8080"},
-		{"--udp", ":8080"},
+		{"--udp", ":8080"}, {"--serve", "a:1"}, {"--serve", "--count", "2"},
 	} {
 		if _, err := parse(arguments); err == nil {
 			t.Errorf("%v is taken", arguments)

@@ -16,7 +16,7 @@ from lab.proxy.residue import residue
 from lab.reach.base import Reach
 from lab.verify.view import Objects, View, look
 
-SETTLE: Mapping[str, float] = MappingProxyType({"iptables": 20.0, "ipvs": 30.0, "nftables": 20.0})
+SETTLE: Mapping[str, float] = MappingProxyType({"iptables": 20.0, "ipvs": 60.0, "nftables": 20.0})
 """Seconds that kube-proxy gets after the API's last change until a disagreement counts, by mode: its rounds
 are at least 1 s apart, and each takes seconds on a slow node. The suites give it the same."""
 RESTLESS = 120.0

@@ -193,18 +193,31 @@ class Cluster:
             container: which one, where the pod has several.
             timeout: seconds.
         """
-        # By kubectl: lightkube's exec closes its socket while a thread of its own still reads from that
-        # descriptor, which may be the next connection's by then: one exec in twelve ended in an SSL error.
-        which = [f"--container={container}"] if container else []
-        words = ["exec", f"--namespace={namespace}", pod, *which, "--", *command]
         done = subprocess.run(
-            [self.kubectl, f"--kubeconfig={self.kubeconfig}", *words],
+            self.exec_argv(namespace, pod, command, container=container),
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
         return done.stdout + done.stderr
+
+    def exec_argv(
+        self,
+        namespace: str,
+        pod: str,
+        command: Iterable[str],
+        *,
+        container: str | None = None,
+        stdin: bool = False,
+    ) -> list[str]:
+        """The command line that runs a command in a pod; `stdin`: with what this side has to say to it."""
+        # By kubectl: lightkube's exec closes its socket while a thread of its own still reads from that
+        # descriptor, which may be the next connection's by then: one exec in twelve ended in an SSL error.
+        options = [f"--container={container}"] if container else []
+        options += ["--stdin"] if stdin else []
+        words = ["exec", f"--namespace={namespace}", pod, *options, "--", *command]
+        return [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *words]
 
     def is_ready(self, namespace: str, pod: str) -> bool:
         """Whether the pod says it is Ready."""

@@ -21,7 +21,7 @@ from .cluster import Cluster
 from .everywhere import everywhere
 from .nodes import Node, on_each
 from .own import default_mytest, mytest, namespace, new_namespace, workload
-from .places import client, inside, node_clients, outside, outsiders, tools_pod
+from .places import client, inside, node_clients, outside, outsiders, probers, tools_pod
 from .rulebook import Rulebook
 from .stage import stage
 from .subject import PROXY_MODE, Lab, OwnLab, Stranger, Subject
@@ -38,6 +38,7 @@ __all__ = [
     "outside",
     "outsiders",
     "pod_clients",
+    "probers",
     "stage",
     "tools_pod",
     "workload",

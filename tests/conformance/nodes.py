@@ -28,13 +28,16 @@ class Node:
     address: str
     host: Any
     """testinfra's host, on the ssh or the kubectl backend."""
+    way: tuple[str, ...] = ()
+    """What the command line of a shell's script there begins with, here."""
     prepare: str = ""
     """What every script begins with."""
 
     @classmethod
     def over_ssh(cls, name: str, address: str, ssh_config: Path, *, sudo: bool = False) -> Node:
         """The node as the lab's own ssh configuration reaches it; `sudo` where that is not as root."""
-        return cls(name, address, testinfra.get_host(f"ssh://{name}", ssh_config=str(ssh_config), sudo=sudo))
+        host = testinfra.get_host(f"ssh://{name}", ssh_config=str(ssh_config), sudo=sudo)
+        return cls(name, address, host, ("ssh", "-F", str(ssh_config), name))
 
     @classmethod
     def in_pod(
@@ -51,7 +54,12 @@ class Node:
             prepare: what a script begins with there, to find the node's own programs.
         """
         host = testinfra.get_host(f"kubectl://{pod}", namespace=namespace, container=container)
-        return cls(name, address, host, prepare)
+        where = (f"--namespace={namespace}", pod, f"--container={container}")
+        return cls(name, address, host, ("kubectl", "exec", "--stdin", *where, "--", "sh", "-c"), prepare)
+
+    def argv(self, *words: str) -> list[str]:
+        """The command line, here, that runs a program on this node with this side's input and output."""
+        return [*self.way, f"{self.prepare}\nexec {shlex.join(words)}" if self.prepare else shlex.join(words)]
 
     def run(self, script: str, *, timeout: float = 30, check: bool = True) -> str:
         """What a shell script printed on this node.

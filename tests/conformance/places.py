@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
+from . import prober
 from .cluster import Cluster
 from .nodes import Node
 from .own import NewNamespace, start_pod
-from .probing import PROBER, Client, FromNode, FromOutside, FromPod, Outcome
+from .probing import Client, FromNode, FromOutside, FromPod, Outcome
 from .subject import Subject
 from .together import at_once, each
 
@@ -59,6 +60,13 @@ class Places:
         each((outcome.client, outcome.assert_none_answered) for outcome in found)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def probers() -> Iterator[None]:
+    """Ends those that stayed."""
+    yield
+    prober.PROBERS.end()
+
+
 @pytest.fixture(scope="session")
 def tools_pod(cluster: Cluster, new_namespace: NewNamespace) -> tuple[str, str]:
     """(namespace, name) of a pod with the network tools."""
@@ -72,7 +80,7 @@ def outside(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> FromO
         pytest.skip(subject.not_outside)
     path = tmp_path_factory.mktemp("prober") / "prober"
     with path.open("wb") as file:
-        subprocess.run(subject.reading(PROBER), stdout=file, timeout=60, check=True)
+        subprocess.run(subject.reading(prober.PATH), stdout=file, timeout=60, check=True)
     path.chmod(0o755)
     return FromOutside(path)
 

@@ -1,25 +1,23 @@
 """Traffic from each of a Service's clients: every node, a pod, and a machine outside the cluster.
 
-The prober is one process that opens a fresh connection for every request and accounts for each of them: its
-counts can be trusted, and no process is started a request.
+The prober is one process a place that opens a fresh connection for every request and accounts for each of
+them: its counts can be trusted, and no process is started for a request, nor for a run of them.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import prober
 from .cluster import Cluster
 from .expectation import Unmet
 from .nodes import Node
-
-PROBER = "/usr/local/bin/prober"
+from .prober import PROBERS
 
 
 @dataclass(frozen=True)
@@ -112,18 +110,20 @@ class Client(ABC):
             timeout: seconds a request may take.
             pause: seconds between two requests.
         """
-        options = f"--count {count} --timeout {timeout:g}s --pause {pause:g}s" + (" --udp" if udp else "")
-        script = "\n".join(f"{self.prober} {options} {shlex.quote(target)}" for target in targets)
+        each = {"count": count, "udp": udp, "timeout": timeout, "pause": pause}
+        plans = [{"target": target, **each} for target in targets]
         longest = len(targets) * count * (timeout + pause) + 15
-        return [
-            Outcome.from_json(self.name, report)
-            for report in objects(self.run(script, timeout=min(longest, 240)))
-        ]
+        reports = PROBERS.run(self.argv(self.prober, "--serve"), plans, timeout=min(longest, 240))
+        return [Outcome.from_json(self.name, report) for report in reports]
+
+    @abstractmethod
+    def argv(self, *words: str) -> list[str]:
+        """The command line, here, that runs a program there, with this side's input and output."""
 
     @property
     def prober(self) -> str:
         """The prober's path there."""
-        return PROBER
+        return prober.PATH
 
 
 class FromNode(Client):
@@ -136,6 +136,10 @@ class FromNode(Client):
     def run(self, script: str, *, timeout: float) -> str:
         """Over the node's ssh connection."""
         return self.node.run(script, timeout=timeout)
+
+    def argv(self, *words: str) -> list[str]:
+        """As `Node.argv`."""
+        return self.node.argv(*words)
 
 
 class FromPod(Client):
@@ -150,6 +154,10 @@ class FromPod(Client):
         return self.cluster.execute(
             self.namespace, self.pod, ["sh", "-c", script], container=self.container, timeout=timeout
         )
+
+    def argv(self, *words: str) -> list[str]:
+        """By kubectl exec."""
+        return self.cluster.exec_argv(self.namespace, self.pod, words, container=self.container, stdin=True)
 
 
 class FromOutside(Client):
@@ -167,20 +175,11 @@ class FromOutside(Client):
         assert done.returncode == 0, f"exit status {done.returncode}: {script}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def argv(self, *words: str) -> list[str]:
+        """As it is."""
+        return [*words]
+
     @property
     def prober(self) -> str:
         """The copy of the nodes' own prober."""
-        return shlex.quote(str(self.path))
-
-
-def objects(text: str) -> Sequence[Mapping[str, Any]]:
-    """The JSON objects that follow one another in a text."""
-    decoder, found, rest = json.JSONDecoder(), [], text.strip()
-    while rest:
-        try:
-            value, end = decoder.raw_decode(rest)
-        except ValueError:
-            raise AssertionError(f"not the prober's report: {rest[:500]}") from None
-        found.append(value)
-        rest = rest[end:].lstrip()
-    return found
+        return str(self.path)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Mapping
 
 import pytest
 
+from . import prober
 from .declared import declared
 from .nodes import Node
-from .probing import PROBER, FromNode, Outcome, objects
+from .probing import FromNode, Outcome
 from .rulebook import Rulebook
 from .stage import Published, Stage
 from .waiting import wait_until
@@ -70,7 +72,7 @@ def test_deleted_rules_come_back_as_declared(
     assert answers(node, service)
     before = rulebook.objects()
     # In one script: where much changes kube-proxy may be back in a second.
-    (report,) = objects(node.run(f"{DELETE[mode]}\n{PROBER} --timeout 1s {service.url}"))
+    report = json.loads(node.run(f"{DELETE[mode]}\n{prober.PATH} --timeout 1s {service.url}"))
     outcome = Outcome.from_json(node.name, report)
     assert not outcome.answered, f"{outcome}: these rules are not what it serves by"
     if entry.expected == "after a change":

@@ -15,8 +15,9 @@ PROGRAMMED: Mapping[str, float] = SETTLE
 
 After them no backend that is gone may be chosen any more. Its minSyncPeriod is 1 s; one sync by
 iptables-restore or nft takes up to a second on a user-mode node, and 3 s where the host is busy. In ipvs mode
-one sync runs some twenty programs (`ipset` creates and lists each of its sets): 2 s on an idle user-mode
-node, more on a busy one; and a change may wait for the sync before it.
+one sync runs some fifty programs (`ipset` creates and lists each of its sets): 2 s on an idle user-mode
+node, up to 16 s where two tests at a time keep two processors busy; and a change may wait for the sync
+before it.
 """
 
 
