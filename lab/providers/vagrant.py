@@ -52,7 +52,6 @@ class VagrantProvider(Provider):
     image_parts = ()
     tools = (
         *ssh.TOOLS,
-        Tool("vagrant", "vagrant", "makes the virtual machines"),
         Tool("ip", "iproute2", "shows which networks the host is on"),
     )
 

@@ -48,6 +48,7 @@ class Libvirt(Hypervisor):
     name = "libvirt"
     plugin = "vagrant-libvirt"
     tools = (
+        Tool("vagrant", "vagrant-libvirt", "makes the virtual machines, by its plugin for libvirt"),
         Tool("virsh", "libvirt-clients", "asks libvirt"),
         Tool("libvirtd", "libvirt-daemon-system", "runs the machines"),
         Tool("qemu-system-x86_64", "qemu-system-x86", "is each machine"),
@@ -95,7 +96,10 @@ class VirtualBox(Hypervisor):
     """Oracle's VirtualBox."""
 
     name = "virtualbox"
-    tools = (Tool("VBoxManage", "virtualbox", "runs the machines"),)
+    tools = (
+        Tool("vagrant", "vagrant", "makes the virtual machines"),
+        Tool("VBoxManage", "virtualbox", "runs the machines"),
+    )
 
     def faults(self, config: Config) -> list[str]:
         """Whether it lets the lab's LAN be where it is asked for."""
