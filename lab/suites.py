@@ -184,6 +184,21 @@ def check(name: str, args: Sequence[str]) -> None:
         )
 
 
+def parts(args: Sequence[str], *, disruptive: bool, name: str = "lab") -> list[tuple[str, list[str]]]:
+    """What is run in one mode, one after the other: part (for names) and pytest's arguments.
+
+    What disturbs the whole cluster comes last, by itself, one test at a time.
+    """
+    found = [("", [*args])]
+    if disruptive:
+        alone = [*args, "-m", "disruptive", "--numprocesses=0"]
+        # Where no disruptive test is among those asked for there is nothing more to run.
+        with contextlib.suppress(InputError):
+            check(name, alone)
+            found.append(("disruptive", alone))
+    return found
+
+
 def proofs(args: Sequence[str] = ("-m", EVERYTHING)) -> dict[str, tuple[str, ...]]:
     """Every test that these arguments choose, without its parameters, to the ids of what it proves.
 

@@ -5,7 +5,6 @@ With `--kubeconfig` on any other cluster, in the mode that it has: `lab.cli.stra
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,6 +96,7 @@ def command(
     if listed:
         _list(output)
         return
+    from lab import suites  # noqa: PLC0415 -- the same
     from lab.cli import stranger  # noqa: PLC0415 -- the same
 
     options.either(name, kubeconfig)
@@ -116,7 +116,7 @@ def command(
         folder, verdicts = stranger.run(
             kubeconfig,
             theirs,
-            parts(arguments, disruptive=disruptive),
+            suites.parts(arguments, disruptive=disruptive),
             timeout=timeout,
         )
     _tell(folder, verdicts, matrix=matrix)
@@ -163,23 +163,6 @@ def _on_lab(
         if (folder / page.FILE).is_file():
             options.progress_of().note(f"report: {folder / page.FILE}")
     return folder, verdicts
-
-
-def parts(arguments: list[str], *, disruptive: bool, name: str = "lab") -> list[tuple[str, list[str]]]:
-    """What is run in one mode, one after the other: part (for names) and pytest's arguments.
-
-    What disturbs the whole cluster comes last, by itself, one test at a time.
-    """
-    from lab import suites  # noqa: PLC0415 -- the same
-
-    parts = [("", arguments)]
-    if disruptive:
-        alone = [*arguments, "-m", "disruptive", "--numprocesses=0"]
-        # Where no disruptive test is among those asked for there is nothing more to run.
-        with contextlib.suppress(InputError):
-            suites.check(name, alone)
-            parts.append(("disruptive", alone))
-    return parts
 
 
 def _list(output: options.Output) -> None:
@@ -237,7 +220,7 @@ def _in_each_mode(
                 timeout=timeout,
                 progress=progress,
             )
-            for part, args in parts(arguments, disruptive=disruptive, name=lab.state.name)
+            for part, args in suites.parts(arguments, disruptive=disruptive, name=lab.state.name)
         ]
     if config.proxy.mode != first:
         switch.to(first, config=config, state=lab.state, provider=lab.provider, progress=progress)

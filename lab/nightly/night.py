@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import bring_up, evidence, leftovers, providers, shell, suites, switch, take_down
@@ -19,7 +19,19 @@ from lab.nightly import report
 from lab.nightly.guard import alone, mark, take_leftovers_down
 from lab.nightly.history import History
 from lab.nightly.matrix import PlannedLab
-from lab.nightly.results import FAILED, FILE, Cell, CellResult, NightResult, cases, stamp, too_old
+from lab.nightly.results import (
+    FAILED,
+    FILE,
+    PASSED,
+    SKIPPED,
+    Case,
+    Cell,
+    CellResult,
+    NightResult,
+    cases,
+    stamp,
+    too_old,
+)
 from lab.progress import Progress
 from lab.providers.base import Provider
 from lab.state import LabState
@@ -163,23 +175,40 @@ class Night:
         config = state.read_config()
         assert config is not None  # it was brought up
         run = state.new_run("test")
+        found: list[Case] = []
+        verdicts: list[suites.Verdict] = []
+        failed: LabError | None = None
         with self.progress.step(f"Suites in {cell.mode} mode"):
-            verdict = suites.run(
-                state,
-                providers.get(config, state),
-                mode=cell.mode,
-                args=self.args,
-                folder=run,
-                timeout=self.timeout,
-                log=folder / f"pytest-{cell.mode}.log",
-            )
-        junit = Path(shutil.copy(verdict.junit, folder / verdict.junit.name))
-        self.progress.note(f"{verdict.passed} passed, {verdict.failed} failed, {verdict.skipped} skipped")
-        found = cases(junit)
+            for part, args in suites.parts(self.args, disruptive=True, name=state.name):
+                log = folder / f"pytest-{'-'.join(filter(None, (cell.mode, part)))}.log"
+                try:
+                    verdict = suites.run(
+                        state,
+                        providers.get(config, state),
+                        mode=cell.mode,
+                        args=args,
+                        folder=run,
+                        part=part,
+                        timeout=self.timeout,
+                        log=log,
+                    )
+                except LabError as error:
+                    if not verdicts:
+                        raise
+                    failed = error  # what the parts before it came to is kept
+                    break
+                verdicts.append(verdict)
+                shutil.copy(verdict.junit, folder)
+                found += cases(verdict.junit)
         for test in found:
             if test.outcome == FAILED:
                 self.progress.note(f"failed: {test.behaviour} at {test.place}: {test.message}")
-        return CellResult(cell, found, verdict.seconds, str(junit.relative_to(self.folder)))
+        junit = str((folder / verdicts[0].junit.name).relative_to(self.folder))
+        result = CellResult(cell, tuple(found), sum(verdict.seconds for verdict in verdicts), junit)
+        self.progress.note(
+            ", ".join(f"{result.count(outcome)} {outcome}" for outcome in (PASSED, FAILED, SKIPPED))
+        )
+        return replace(result, error=str(failed), code=int(failed.code)) if failed else result
 
     def _keep_evidence(self, config: Config, state: LabState, provider: Provider, into: Path) -> None:
         """What the lab's folder and its nodes tell of a failure: both are about to go."""

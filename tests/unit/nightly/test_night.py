@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from fakes import FakePlaybooks, FakeProvider, FakeSource
 
 from lab import paths, suites
-from lab.errors import BringUpError
+from lab.errors import BringUpError, InputError, WaitTimeout
 from lab.lock import hold
 from lab.nightly import matrix
 from lab.nightly.matrix import Matrix
@@ -36,6 +36,9 @@ class Nightly:
     run: Callable[..., Any]
     output: Path
     broken: Path
+    """Is there where a test shall fail."""
+    disruptive: Path
+    """Is there where some tests shall be disruptive."""
 
     def __call__(self, *args: str) -> Any:
         return self.run("nightly", "--output", str(self.output), "--kubernetes", NEWEST, *args)
@@ -55,18 +58,25 @@ def nightly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Nightly:
     del machines, source, playbooks
-    broken = tmp_path / "broken"
+    broken, disruptive = tmp_path / "broken", tmp_path / "disruptive"
 
-    def run(_state: object, _provider: object, *, mode: str, folder: Path, **_: object) -> suites.Verdict:
-        junit = folder / f"junit-{mode}.xml"
+    def run(
+        _state: object, _provider: object, *, mode: str, folder: Path, part: str, **_: object
+    ) -> suites.Verdict:
+        junit = folder / f"junit-{'-'.join(filter(None, (mode, part)))}.xml"
         junit.write_text(
             JUNIT.format(failures=int(broken.exists()), failure=FAILURE if broken.exists() else "")
         )
         return suites.read(junit, mode=mode, seconds=1.0)
 
     monkeypatch.setattr(suites, "run", run)
-    monkeypatch.setattr(suites, "check", lambda _name, _args: None)
-    return Nightly(lab, tmp_path / "nights", broken)
+
+    def check(_name: str, args: Sequence[str]) -> None:
+        if "disruptive" in args and not disruptive.exists():
+            raise InputError("No test would be run.")
+
+    monkeypatch.setattr(suites, "check", check)
+    return Nightly(lab, tmp_path / "nights", broken, disruptive)
 
 
 def test_a_night_leaves_results_and_no_lab(nightly: Nightly, machines: type[FakeProvider]) -> None:
@@ -83,6 +93,38 @@ def test_a_night_leaves_results_and_no_lab(nightly: Nightly, machines: type[Fake
     assert LabState.all() == []
     assert machines.running == {}
     assert list(paths.state().iterdir()) == [], "a lock is left"
+
+
+def test_what_disturbs_the_cluster_comes_last_in_each_mode(nightly: Nightly) -> None:
+    nightly.disruptive.touch()
+
+    said = nightly("--provider", "uml", "--proxy-mode", "ipvs").assert_exit(0)
+
+    (night,) = nightly.nights
+    assert {path.name for path in night.rglob("*.xml")} == {"junit-ipvs.xml", "junit-ipvs-disruptive.xml"}
+    assert "2 passed, 0 failed, 0 skipped" in said.err
+
+
+def test_what_came_before_a_failure_to_run_the_rest_is_kept(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = suites.run
+
+    def run(*args: Any, **options: Any) -> suites.Verdict:
+        if options["part"]:
+            raise WaitTimeout("The suites did not end within 10 s.")
+        return real(*args, **options)
+
+    monkeypatch.setattr(suites, "run", run)
+    nightly.disruptive.touch()
+
+    nightly("--provider", "uml").assert_exit(4)
+
+    (night,) = nightly.nights
+    cells = json.loads((night / "results.json").read_text())["cells"]
+    assert [(len(cell["tests"]), cell["error"]) for cell in cells] == [
+        (1, "The suites did not end within 10 s.")
+    ] * 3
 
 
 def test_quiet_says_nothing_of_a_night_that_was_well(nightly: Nightly) -> None:
