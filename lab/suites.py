@@ -161,7 +161,7 @@ def run_or_tell(
     """
     mode = config.proxy.mode
     verdict = run(state, provider, mode=mode, args=args, folder=folder, part=part, timeout=timeout, log=log)
-    if not verdict.ok:
+    if verdict.failed:
         with progress.step("Collecting evidence from every node"):
             into = folder / "-".join(filter(None, ("evidence", mode, part)))
             evidence.gather(config, state, provider, into)
