@@ -11,7 +11,7 @@ import pytest
 from .cluster import Cluster, Port
 from .expectation import Unmet
 from .nodes import Node
-from .probing import Client, FromNode, FromOutside, FromPod, Outcome
+from .probing import TOLD, Client, FromNode, FromOutside, FromPod, Outcome
 from .together import at_once, each
 
 Outcomes = Mapping[str, Sequence[Outcome]]
@@ -30,7 +30,7 @@ def ask(
     *,
     count: int = 3,
     udp: bool = False,
-    timeout: float = 2,
+    timeout: float = TOLD,
 ) -> Outcomes:
     """Let all clients ask at once, each in one round trip.
 
@@ -80,7 +80,7 @@ class Everywhere:
     addresses: tuple[str, ...]
     """Of the nodes."""
 
-    def ask(self, port: Port, *, count: int = 2, timeout: float = 2) -> Outcomes:
+    def ask(self, port: Port, *, count: int = 2, timeout: float = TOLD) -> Outcomes:
         """A Service's port, by all its ways: ClusterIP (not from outside) and NodePort on every node."""
         by_node_port = [target(port, address) for address in self.addresses] if port.node_port else []
         targets = {position: [target(port), *by_node_port] for position in self.inside}

@@ -13,14 +13,9 @@ from . import prober
 from .cluster import Cluster
 from .nodes import Node
 from .own import NewNamespace, start_pod
-from .probing import Client, FromNode, FromOutside, FromPod, Outcome
+from .probing import DROPPED, TOLD, Client, FromNode, FromOutside, FromPod, Outcome
 from .subject import Subject
 from .together import at_once, each
-
-DROPPED, TOLD = 1.0, 4.0
-"""Seconds that a request may take: where nobody shall answer, and any failure will do; and where it is to be
-answered, or refused. A kernel refuses one peer once a second after the first six (icmp_ratelimit): it may be
-the second SYN that is refused, after a second, or the third, after three."""
 
 
 @dataclass(frozen=True)

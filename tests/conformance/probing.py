@@ -19,6 +19,12 @@ from .expectation import Unmet
 from .nodes import Node
 from .prober import PROBERS
 
+DROPPED, TOLD = 1.0, 4.0
+"""Seconds that a request may take: where nobody shall answer, and any failure will do; and where it is to be
+answered, or refused. A kernel refuses one peer once a second after the first six (icmp_ratelimit): it may be
+the second SYN that is refused, after a second, or the third, after three. And a pod without a CPU request may
+not run for more than two seconds on a busy node: its weight is a 30th of the control plane's."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -96,7 +102,7 @@ class Client(ABC):
         """What a shell script printed there."""
 
     def probe(
-        self, *targets: str, count: int = 3, udp: bool = False, timeout: float = 2, pause: float = 0
+        self, *targets: str, count: int = 3, udp: bool = False, timeout: float = TOLD, pause: float = 0
     ) -> list[Outcome]:
         """Send `count` requests to each target in turn, each on a fresh connection, one after another.
 

@@ -142,7 +142,7 @@ def test_endpoints_are_mirrored(
     kind = declared("no-endpoints", mode=mode, version=version).expected
     (port,) = service.ports.values()
     # TCP tries again after one second and after three, should the kernel hold a refusal back.
-    check(everywhere.ask(port, count=1, timeout=4), lambda outcome: outcome.assert_none_answered(kind=kind))
+    check(everywhere.ask(port, count=1), lambda outcome: outcome.assert_none_answered(kind=kind))
 
 
 @pytest.mark.behaviour("endpoints-mirrored-subsets")

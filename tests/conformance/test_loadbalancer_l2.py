@@ -21,7 +21,7 @@ from .cluster import Cluster
 from .metallb import ANNOUNCED, GIVEN, address_of, announcer, announcers, balanced, url_of
 from .neighbours import hardware_address, own_address, who_has
 from .nodes import Node, on_each
-from .probing import Client, FromNode, FromOutside, FromPod
+from .probing import DROPPED, TOLD, Client, FromNode, FromOutside, FromPod
 from .rulebook import Rulebook
 from .subject import Lab
 from .waiting import PROGRAMMED, wait_until
@@ -235,14 +235,16 @@ def test_source_ranges_let_in_and_keep_out(
     for ranges, lets_in in (([own], True), ([NOWHERE], False), ([NOWHERE, own], True)):
         balanced(mytest, loadBalancerSourceRanges=ranges)
         rulebook.settle()
-        (outcome,) = outside.probe(url, count=5)
+        (outcome,) = outside.probe(url, count=5, timeout=TOLD if lets_in else DROPPED)
         if lets_in:
             outcome.assert_all_answered(by=pods)
         else:
             outcome.assert_none_answered(kind="timeout")
-        (outcome,) = FromPod(cluster, *tools_pod).probe(url, count=2)
+        (outcome,) = FromPod(cluster, *tools_pod).probe(url, count=2, timeout=DROPPED)
         outcome.assert_none_answered(kind="timeout")
-        for (seen,) in on_each(nodes, lambda node: FromNode(node).probe(url, count=2)).values():
+        for (seen,) in on_each(
+            nodes, lambda node: FromNode(node).probe(url, count=2, timeout=DROPPED)
+        ).values():
             seen.assert_none_answered(kind="timeout")
     balanced(mytest)  # without any: everybody again
     rulebook.settle()
@@ -267,7 +269,7 @@ def test_back_to_clusterip_gives_the_address_back(
     wait_until(f"{address} not to be announced", lambda: not announcers(cluster, mytest), timeout=ANNOUNCED)
     rulebook.settle()
     assert (mytest.cluster_ip, mytest.node_port) == (before, None)
-    outside.probe(url_of(address), count=2)[0].assert_none_answered()
+    outside.probe(url_of(address), count=2, timeout=DROPPED)[0].assert_none_answered()
     if lab.config.provider != "ssh":
         assert who_has(address, outside) == set()
     other = Exposed(workload, f"{mytest.name}-other")
