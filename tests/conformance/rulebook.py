@@ -29,9 +29,9 @@ SETTLED = 120.0
 """Seconds in which the API must come to rest and the rules with it: pods may be starting meanwhile."""
 
 
-def dumps(nodes: Iterable[Node]) -> dict[str, Dumps]:
+def dumps(nodes: Iterable[Node], names: Iterable[str] = proxy.COMMANDS) -> dict[str, Dumps]:
     """Every node's rules as text, all nodes at once: node to name of the dump to its text."""
-    script = proxy.script()
+    script = proxy.script(names)
     return on_each(nodes, lambda node: proxy.split(node.run(script)))
 
 
@@ -57,9 +57,10 @@ class Rulebook:
         return [item.to_dict() for item in self.cluster.api.list(kind, namespace="*")]
 
     def disagreements(self, objects: Objects) -> list[str]:
-        """Where a node's rules and the API differ, and what other modes left behind; each names the node."""
+        """Where a node's rules and the API differ; each names the node."""
         found = []
-        seen = dumps(self.nodes)
+        # No more than the mode's own dumps: this is asked many times, and others tell nothing of it.
+        seen = dumps(self.nodes, proxy.READERS[self.mode].needs)
         for node in self.nodes:
             texts = seen[node.name]
             machine = self.subject.machine(node.name)
@@ -78,8 +79,12 @@ class Rulebook:
             )
             faults = compare(wanted, proxy.read(self.mode, texts), node=node.name)
             found += [str(fault) for fault in faults]
-            found += [f"{node.name}: {left}" for left in residue(self.mode, texts)]
         return found
+
+    def residue(self) -> list[str]:
+        """What other modes left on a node; each names the node."""
+        seen = dumps(self.nodes)
+        return [f"{name}: {left}" for name, texts in seen.items() for left in residue(self.mode, texts)]
 
     def settle(self) -> None:
         """Wait until every node's rules are what the API says.

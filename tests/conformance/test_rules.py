@@ -74,6 +74,7 @@ def test_every_node_equals_the_endpoint_slices(rulebook: Rulebook, exposed: Expo
     """Every Service of the cluster with every frontend, and nothing that another mode left behind."""
     assert exposed.node_port
     rulebook.settle()
+    assert not (left := rulebook.residue()), "\n".join(left)
 
 
 @pytest.mark.behaviour("rules-as-the-mode-writes-them")
