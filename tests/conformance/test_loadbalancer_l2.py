@@ -271,7 +271,9 @@ def test_back_to_clusterip_gives_the_address_back(
     assert (mytest.cluster_ip, mytest.node_port) == (before, None)
     outside.probe(url_of(address), count=2, timeout=DROPPED)[0].assert_none_answered()
     if lab.config.provider != "ssh":
-        assert who_has(address, outside) == set()
+        wait_until(
+            f"nobody to answer for {address}", lambda: not who_has(address, outside), timeout=ANNOUNCED
+        )
     other = Exposed(workload, f"{mytest.name}-other")
     try:
         assert balanced(other, address=address) == address
