@@ -15,6 +15,7 @@ from lab.report import results
 
 RESULTS = Path("kube-service-lab-results")
 PROBER = "/usr/local/bin/prober"
+"""On every node, and in the image `tools`."""
 SLACK = 1800.0
 """Seconds that all but the suites themselves may take."""
 TOOLS_IMAGE, SERVER_IMAGE = "tools", "mytest"

@@ -28,6 +28,8 @@ from lab.state import LabState
 PASSED, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
 EVERYTHING = "switch or disruptive or not disruptive"
 """The mark expression that leaves no test out."""
+Part = tuple[str, list[str]]
+"""A part of the suites: its name (empty: the main one), and pytest's arguments."""
 GRACE = 30.0  # seconds for pytest's fixtures to put back what they changed
 
 
@@ -106,7 +108,7 @@ def run_at(
         LabError: pytest itself broke.
         KeyboardInterrupt: Ctrl-C; the tests put back what they had changed.
     """
-    junit = folder / f"junit-{'-'.join(filter(None, (mode, part)))}.xml"
+    junit = folder / f"junit-{of_part(mode, part)}.xml"
     suites = paths.share("tests", "conformance")
     # xunit1: the family of JUnit XML that has properties for each test.
     reports = [f"--junitxml={junit}", "--override-ini=junit_family=xunit1"]
@@ -163,7 +165,7 @@ def run_or_tell(
     verdict = run(state, provider, mode=mode, args=args, folder=folder, part=part, timeout=timeout, log=log)
     if verdict.failed:
         with progress.step("Collecting evidence from every node"):
-            into = folder / "-".join(filter(None, ("evidence", mode, part)))
+            into = folder / f"evidence-{of_part(mode, part)}"
             evidence.gather(config, state, provider, into)
         progress.note(f"evidence: {into}")
     return verdict
@@ -184,8 +186,8 @@ def check(name: str, args: Sequence[str]) -> None:
         )
 
 
-def parts(args: Sequence[str], *, disruptive: bool, name: str = "lab") -> list[tuple[str, list[str]]]:
-    """What is run in one mode, one after the other: part (for names) and pytest's arguments.
+def parts(args: Sequence[str], *, disruptive: bool, name: str = "lab") -> list[Part]:
+    """What is run in one mode, one after the other.
 
     What disturbs the whole cluster comes last, by itself, one test at a time.
     """
@@ -197,6 +199,11 @@ def parts(args: Sequence[str], *, disruptive: bool, name: str = "lab") -> list[t
             check(name, alone)
             found.append(("disruptive", alone))
     return found
+
+
+def of_part(mode: str, part: str) -> str:
+    """A mode and a part of the suites as files are named for them: `ipvs`, `ipvs-disruptive`."""
+    return f"{mode}-{part}" if part else mode
 
 
 def proofs(args: Sequence[str] = ("-m", EVERYTHING)) -> dict[str, tuple[str, ...]]:

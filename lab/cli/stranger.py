@@ -18,10 +18,7 @@ from lab.progress import Progress
 if TYPE_CHECKING:
     from lab.reach.given import Given
     from lab.reach.stranger import Stranger
-    from lab.suites import Verdict
-
-Part = tuple[str, list[str]]
-"""A part of the suites (for names) and pytest's arguments."""
+    from lab.suites import Part, Verdict
 
 
 @dataclass(frozen=True)

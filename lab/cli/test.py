@@ -202,6 +202,7 @@ def _in_each_mode(
     # From the mode that is on round to it again, so that each switch is one that has not been seen yet.
     start = there.index(first) if first in there else 0
     modes = [*there[start:], *there[:start]] if every else [first]
+    parts = suites.parts(arguments, disruptive=disruptive, name=lab.state.name)
     verdicts = []
     config = lab.config
     for mode in modes:
@@ -220,7 +221,7 @@ def _in_each_mode(
                 timeout=timeout,
                 progress=progress,
             )
-            for part, args in suites.parts(arguments, disruptive=disruptive, name=lab.state.name)
+            for part, args in parts
         ]
     if config.proxy.mode != first:
         switch.to(first, config=config, state=lab.state, provider=lab.provider, progress=progress)

@@ -24,7 +24,6 @@ from lab.nightly.results import (
     FILE,
     PASSED,
     SKIPPED,
-    Case,
     Cell,
     CellResult,
     NightResult,
@@ -129,6 +128,7 @@ class Night:
         config, provider = planned.config, providers.get(planned.config, state)
         folder = self.folder / f"{config.provider}-{config.kubernetes.version}"
         folder.mkdir()
+        parts = suites.parts(self.args, disruptive=True, name=state.name)
         failed: LabError | None = None
         for cell in planned.cells:
             if failed:
@@ -138,7 +138,7 @@ class Night:
             since = time.monotonic()
             try:
                 config = self._serve(cell, config, state)
-                found = self._suites(cell, state, folder)
+                found = self._suites(cell, state, folder, parts)
             except LabError as error:
                 failed = error
                 seconds = time.monotonic() - since
@@ -171,16 +171,13 @@ class Night:
         with self.progress.step("Preparing it by the command given"):
             shell.run(["sh", "-c", str(self.prepare)], timeout=600, env=env, log=run / "prepare.log")
 
-    def _suites(self, cell: Cell, state: LabState, folder: Path) -> CellResult:
+    def _suites(self, cell: Cell, state: LabState, folder: Path, parts: Sequence[suites.Part]) -> CellResult:
         config = state.read_config()
         assert config is not None  # it was brought up
         run = state.new_run("test")
-        found: list[Case] = []
-        verdicts: list[suites.Verdict] = []
-        failed: LabError | None = None
+        result = CellResult(cell)
         with self.progress.step(f"Suites in {cell.mode} mode"):
-            for part, args in suites.parts(self.args, disruptive=True, name=state.name):
-                log = folder / f"pytest-{'-'.join(filter(None, (cell.mode, part)))}.log"
+            for part, args in parts:
                 try:
                     verdict = suites.run(
                         state,
@@ -190,25 +187,27 @@ class Night:
                         folder=run,
                         part=part,
                         timeout=self.timeout,
-                        log=log,
+                        log=folder / f"pytest-{suites.of_part(cell.mode, part)}.log",
                     )
                 except LabError as error:
-                    if not verdicts:
+                    if not result.junit:
                         raise
-                    failed = error  # what the parts before it came to is kept
+                    # What the part before it came to is kept.
+                    result = replace(result, error=str(error), code=int(error.code))
                     break
-                verdicts.append(verdict)
-                shutil.copy(verdict.junit, folder)
-                found += cases(verdict.junit)
-        for test in found:
+                junit = Path(shutil.copy(verdict.junit, folder))
+                result = replace(
+                    result,
+                    tests=(*result.tests, *cases(junit)),
+                    seconds=result.seconds + verdict.seconds,
+                    junit=result.junit or str(junit.relative_to(self.folder)),
+                )
+        counts = (f"{result.count(outcome)} {outcome}" for outcome in (PASSED, FAILED, SKIPPED))
+        self.progress.note(", ".join(counts))
+        for test in result.tests:
             if test.outcome == FAILED:
                 self.progress.note(f"failed: {test.behaviour} at {test.place}: {test.message}")
-        junit = str((folder / verdicts[0].junit.name).relative_to(self.folder))
-        result = CellResult(cell, tuple(found), sum(verdict.seconds for verdict in verdicts), junit)
-        self.progress.note(
-            ", ".join(f"{result.count(outcome)} {outcome}" for outcome in (PASSED, FAILED, SKIPPED))
-        )
-        return replace(result, error=str(failed), code=int(failed.code)) if failed else result
+        return result
 
     def _keep_evidence(self, config: Config, state: LabState, provider: Provider, into: Path) -> None:
         """What the lab's folder and its nodes tell of a failure: both are about to go."""

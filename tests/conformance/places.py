@@ -9,10 +9,12 @@ from functools import partial
 
 import pytest
 
-from . import prober
+from lab.any_cluster import PROBER
+
 from .cluster import Cluster
 from .nodes import Node
 from .own import NewNamespace, start_pod
+from .prober import PROBERS
 from .probing import DROPPED, TOLD, Client, FromNode, FromOutside, FromPod, Outcome
 from .subject import Subject
 from .together import at_once, each
@@ -59,7 +61,7 @@ class Places:
 def probers() -> Iterator[None]:
     """Ends those that stayed."""
     yield
-    prober.PROBERS.end()
+    PROBERS.end()
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +77,7 @@ def outside(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> FromO
         pytest.skip(subject.not_outside)
     path = tmp_path_factory.mktemp("prober") / "prober"
     with path.open("wb") as file:
-        subprocess.run(subject.reading(prober.PATH), stdout=file, timeout=60, check=True)
+        subprocess.run(subject.reading(PROBER), stdout=file, timeout=60, check=True)
     path.chmod(0o755)
     return FromOutside(path)
 

@@ -17,8 +17,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PATH = "/usr/local/bin/prober"
-"""On every node, and in the image `tools`."""
 Report = Mapping[str, Any]
 
 
@@ -107,22 +105,24 @@ class Probers:
         Raises:
             AssertionError: none can be started there, or see `Prober.run`.
         """
-        place = tuple(argv)
-        with self.lock:
-            for gone in [key for key, one in self.running.items() if one.process.poll() is not None]:
-                self.running.pop(gone).end()
-            found = self.running.get(place)
-        if found:
-            # Its way may have been cut since it last answered, by a restart of the API server.
-            with contextlib.suppress(EndedError):
-                return found.run(plans, timeout=timeout)
-        fresh = Prober(place)
-        with self.lock:
-            self.running[place] = fresh
+        prober, fresh = self._at(tuple(argv))
         try:
-            return fresh.run(plans, timeout=timeout)
+            return prober.run(plans, timeout=timeout)
         except EndedError as fault:
-            raise AssertionError(f"no prober can be started by {' '.join(place)}: {fault}") from None
+            if fresh:
+                raise AssertionError(f"no prober can be started by {' '.join(argv)}: {fault}") from None
+        # Its way was cut since it last answered, by a restart of the API server, say.
+        return self.run(argv, plans, timeout=timeout)
+
+    def _at(self, place: tuple[str, ...]) -> tuple[Prober, bool]:
+        """The prober at a place, and whether it is a new one."""
+        with self.lock:
+            # Those that ended are let go, not closed: another thread may still be reading from one.
+            self.running = {key: one for key, one in self.running.items() if one.process.poll() is None}
+            fresh = place not in self.running
+            if fresh:
+                self.running[place] = Prober(place)
+            return self.running[place], fresh
 
     def end(self) -> None:
         """End all."""

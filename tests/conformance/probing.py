@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import prober
+from lab.any_cluster import PROBER
+
 from .cluster import Cluster
 from .expectation import Unmet
 from .nodes import Node
@@ -129,7 +130,7 @@ class Client(ABC):
     @property
     def prober(self) -> str:
         """The prober's path there."""
-        return prober.PATH
+        return PROBER
 
 
 class FromNode(Client):

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from . import prober
+from lab.any_cluster import PROBER
+
 from .declared import declared
 from .nodes import Node
 from .probing import FromNode, Outcome
@@ -72,7 +73,7 @@ def test_deleted_rules_come_back_as_declared(
     assert answers(node, service)
     before = rulebook.objects()
     # In one script: where much changes kube-proxy may be back in a second.
-    report = json.loads(node.run(f"{DELETE[mode]}\n{prober.PATH} --timeout 1s {service.url}"))
+    report = json.loads(node.run(f"{DELETE[mode]}\n{PROBER} --timeout 1s {service.url}"))
     outcome = Outcome.from_json(node.name, report)
     assert not outcome.answered, f"{outcome}: these rules are not what it serves by"
     if entry.expected == "after a change":

@@ -21,7 +21,7 @@ from .cluster import Cluster
 from .metallb import ANNOUNCED, GIVEN, address_of, announcer, announcers, balanced, url_of
 from .neighbours import hardware_address, own_address, who_has
 from .nodes import Node, on_each
-from .probing import DROPPED, TOLD, Client, FromNode, FromOutside, FromPod
+from .probing import TOLD, Client, FromNode, FromOutside, FromPod
 from .rulebook import Rulebook
 from .subject import Lab
 from .waiting import PROGRAMMED, wait_until
@@ -29,6 +29,8 @@ from .workload import REPLICAS, Exposed, Workload
 
 NOWHERE = "203.0.113.0/24"
 """Addresses that nobody has: RFC 5737 keeps them for documentation."""
+SILENT = 2.0
+"""Seconds without an answer to a request that shall have none; its SYN is sent again after one."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -235,15 +237,15 @@ def test_source_ranges_let_in_and_keep_out(
     for ranges, lets_in in (([own], True), ([NOWHERE], False), ([NOWHERE, own], True)):
         balanced(mytest, loadBalancerSourceRanges=ranges)
         rulebook.settle()
-        (outcome,) = outside.probe(url, count=5, timeout=TOLD if lets_in else DROPPED)
+        (outcome,) = outside.probe(url, count=5, timeout=TOLD if lets_in else SILENT)
         if lets_in:
             outcome.assert_all_answered(by=pods)
         else:
             outcome.assert_none_answered(kind="timeout")
-        (outcome,) = FromPod(cluster, *tools_pod).probe(url, count=2, timeout=DROPPED)
+        (outcome,) = FromPod(cluster, *tools_pod).probe(url, count=2, timeout=SILENT)
         outcome.assert_none_answered(kind="timeout")
         for (seen,) in on_each(
-            nodes, lambda node: FromNode(node).probe(url, count=2, timeout=DROPPED)
+            nodes, lambda node: FromNode(node).probe(url, count=2, timeout=SILENT)
         ).values():
             seen.assert_none_answered(kind="timeout")
     balanced(mytest)  # without any: everybody again
@@ -269,7 +271,7 @@ def test_back_to_clusterip_gives_the_address_back(
     wait_until(f"{address} not to be announced", lambda: not announcers(cluster, mytest), timeout=ANNOUNCED)
     rulebook.settle()
     assert (mytest.cluster_ip, mytest.node_port) == (before, None)
-    outside.probe(url_of(address), count=2, timeout=DROPPED)[0].assert_none_answered()
+    outside.probe(url_of(address), count=2, timeout=SILENT)[0].assert_none_answered()
     if lab.config.provider != "ssh":
         wait_until(
             f"nobody to answer for {address}", lambda: not who_has(address, outside), timeout=ANNOUNCED

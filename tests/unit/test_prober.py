@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,6 +54,16 @@ def test_a_place_has_one_process_for_all_runs(probers: Any) -> None:
     elsewhere = probers.run(place("there"), plans("d"), timeout=10)
     assert len({report["pid"] for report in (*first, *later)}) == 1
     assert elsewhere[0]["pid"] != first[0]["pid"]
+
+
+def test_several_threads_at_a_place_share_it(probers: Any) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        done = [
+            pool.submit(probers.run, place("here"), plans(f"{number}"), timeout=10) for number in range(8)
+        ]
+    reports = [report for future in done for report in future.result()]
+    assert {report["target"] for report in reports} == {f"{number}" for number in range(8)}
+    assert len({report["pid"] for report in reports}) == 1
 
 
 def test_one_that_was_cut_off_is_started_again(probers: Any) -> None:
