@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
-#: Says of every plan who made the run; `die`: ends instead, `hang`: says nothing, `refuse`: cannot run it.
+#: Says of every plan who made the run; `die`: ends instead, `hang`: says nothing, `refuse`: cannot run it. One
+#: that is a folder is made, and it ends; where it is there already it is as any other.
 STAND_IN = """
 import json, os, sys, time
 for line in sys.stdin:
     target = json.loads(line)["target"]
     if target == "die":
+        sys.exit("cut off")
+    if target.startswith("/") and not os.path.isdir(target):
+        os.mkdir(target)
         sys.exit("cut off")
     if target == "hang":
         time.sleep(60)
@@ -72,6 +76,14 @@ def test_one_that_was_cut_off_is_started_again(probers: Any) -> None:
     running.kill()
     running.wait()
     (after,) = probers.run(place("here"), plans("a"), timeout=10)
+    assert after["pid"] != before["pid"]
+
+
+def test_one_that_ends_at_a_question_is_asked_again_when_it_had_answered_before(
+    probers: Any, tmp_path: Path
+) -> None:
+    (before,) = probers.run(place("here"), plans("a"), timeout=10)
+    (after,) = probers.run(place("here"), plans(str(tmp_path / "cut")), timeout=10)
     assert after["pid"] != before["pid"]
 
 
