@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-#: Says of every plan who made the run; `die`: ends instead, `hang`: says nothing, `refuse`: cannot run it. One
-#: that is a folder is made, and it ends; where it is there already it is as any other.
+#: Says of every plan who made the run; `die`: ends instead, `hang`: says nothing, `refuse`: cannot run it. A
+#: path is made a folder, and it ends; where that is there already it is a plan as any other.
 STAND_IN = """
 import json, os, sys, time
 for line in sys.stdin:
