@@ -115,25 +115,25 @@ def run_at(
     stream = [f"--results={folder / results.FILE}", f"--results-mode={mode}"]
     pytest = _pytest(place, args, *reports, "-p", "lab.report.plugin", *stream)
     begun = time.monotonic()
-    with log.open("wb") if log else contextlib.nullcontext() as said:
-        process = subprocess.Popen(
-            # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
-            shell.tethered(place.operator, ["env", "--default-signal=INT", *pytest]),
-            stdout=said,
-            stderr=subprocess.STDOUT if said else None,
-            env={**os.environ, **leftovers.mark(folder)},
-            start_new_session=True,
-            cwd=suites.parent.parent,
-        )
     try:
+        with log.open("wb") if log else contextlib.nullcontext() as said:
+            process = subprocess.Popen(
+                # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
+                shell.tethered(place.operator, ["env", "--default-signal=INT", *pytest]),
+                stdout=said,
+                stderr=subprocess.STDOUT if said else None,
+                env={**os.environ, **leftovers.mark(folder)},
+                start_new_session=True,
+                cwd=suites.parent.parent,
+            )
         code = process.wait(timeout)
     except subprocess.TimeoutExpired as late:
-        _end(process, folder)
+        _end(folder)
         raise WaitTimeout(
             f"The suites did not end within {timeout:g} s.", details=[f"results: {folder}"]
         ) from late
     except KeyboardInterrupt:
-        _end(process, folder)
+        _end(folder)
         raise
     leftovers.end(folder)
     if code == INTERRUPTED:
@@ -261,16 +261,18 @@ def _located(arg: str, suites: Path) -> str:
     return arg
 
 
-def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _end(folder: Path) -> None:
     """Interrupt pytest as Ctrl-C does, give its fixtures time, then end what is left."""
-    for pid in leftovers.find(folder):
-        # pytest alone: its children end with what it does about them.
-        with contextlib.suppress(OSError):
-            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if argv[:3] == [sys.executable.encode(), b"-m", b"pytest"]:
-                os.kill(pid, signal.SIGINT)
+    told: set[int] = set()
     deadline = time.monotonic() + GRACE
-    while time.monotonic() < deadline and leftovers.find(folder):
+    while time.monotonic() < deadline and (running := leftovers.find(folder)):
+        # Each time anew: Ctrl-C may have come while pytest was about to begin.
+        for pid in {*running} - told:
+            # pytest alone: its children end with what it does about them.
+            with contextlib.suppress(OSError):
+                argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if argv[:3] == [sys.executable.encode(), b"-m", b"pytest"]:
+                    os.kill(pid, signal.SIGINT)
+                    told.add(pid)
         time.sleep(0.1)
-    shell.end_group(process, grace=2)
     leftovers.end(folder)

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,25 +104,47 @@ def test_suites_that_do_not_end_are_ended(run: Run, tmp_path: Path) -> None:
     assert leftovers.find(tmp_path) == []
 
 
-def test_ctrl_c_lets_the_tests_put_back_what_they_changed(run: Run, tmp_path: Path) -> None:
-    begun = tmp_path / "tests" / "conformance" / "begun"
+@pytest.fixture
+def when() -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Ctrl-C as soon as something holds."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs in the background
 
-    def interrupt() -> None:
+    def interrupt(holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 50
-        while not begun.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        while not holds() and time.monotonic() < deadline:
+            time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run("-k", "slow")
-    finally:
-        signal.signal(signal.SIGINT, before)
+    yield lambda holds: threading.Thread(target=interrupt, args=(holds,), daemon=True).start()
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_lets_the_tests_put_back_what_they_changed(
+    run: Run, tmp_path: Path, when: Callable[[Callable[[], bool]], None]
+) -> None:
+    when((tmp_path / "tests" / "conformance" / "begun").exists)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("-k", "slow")
 
     assert leftovers.find(tmp_path) == []
     assert (tmp_path / "tests" / "conformance" / "put-back").exists()
+
+
+def test_ctrl_c_before_pytest_has_begun_ends_it_as_soon_as_it_has(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: Callable[[Callable[[], bool]], None]
+) -> None:
+    """Not after the grace of its fixtures, by a signal that leaves them no time."""
+    monkeypatch.setattr(FakeProvider, "operator", lambda _: ["sh", "-c", 'sleep 1; exec "$@"', "sh"])
+    when(lambda: bool(leftovers.find(tmp_path)))
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run("-k", "slow")
+
+    assert time.monotonic() - begun < suites.GRACE / 2
+    assert leftovers.find(tmp_path) == []
+    assert not (tmp_path / "tests" / "conformance" / "begun").exists()
 
 
 def test_every_test_module_has_a_name_of_its_own() -> None:
