@@ -104,6 +104,15 @@ class Requests:
         """Everyone who has answered."""
         return {pod for outcome in self.outcomes for pod in outcome.answers}
 
+    def wait_for(self, pods: set[str]) -> None:
+        """Wait until each of these pods has answered; one that was not asked would prove nothing."""
+        wait_until(
+            f"answers of {', '.join(sorted(pods))} at {self.url}",
+            lambda: self._running.done() or pods <= self.answers,
+            timeout=POD_START,
+            evidence=lambda: f"answered: {', '.join(sorted(self.answers))}",
+        )
+
 
 @pytest.fixture
 def rolled(stage: Stage, nodes: tuple[Node, ...]) -> Iterator[dict[str, Any]]:
@@ -164,6 +173,8 @@ def test_rolling_update_loses_no_connection(
         Requests(outside, f"http://{addresses['Cluster']}:80") as by_cluster,
         Requests(outside, f"http://{addresses['Local']}:80") as by_local,
     ):
+        for asked in (by_cluster, by_local):
+            asked.wait_for(before)
         again = {"spec": {"template": {"metadata": {"annotations": {"rolled": "again"}}}}}
         stage.cluster.api.patch(Deployment, "rolled", again, namespace=stage.namespace)
         wait_until(
@@ -177,8 +188,9 @@ def test_rolling_update_loses_no_connection(
         after = pods()
         for service in services.values():
             stage.settle(service, after)
-    for told in (by_cluster, by_local):
-        each((told.url, partial(outcome.assert_all_answered, before | after)) for outcome in told.outcomes)
-        assert told.answers == before | after, f"not every pod was asked: {told.answers}"
+        for asked in (by_cluster, by_local):
+            asked.wait_for(before | after)
+    for asked in (by_cluster, by_local):
+        each((asked.url, partial(outcome.assert_all_answered, before | after)) for outcome in asked.outcomes)
     for service in services.values():
         service.delete()

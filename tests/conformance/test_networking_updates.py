@@ -12,6 +12,7 @@ from .cluster import Cluster, Port
 from .declared import declared
 from .everywhere import Everywhere, Outcomes, ask, check, target
 from .net import PROTOCOLS, both
+from .probing import DROPPED, TOLD
 from .rulebook import Rulebook
 from .stage import Published, Stage
 
@@ -83,4 +84,5 @@ def old_node_ports(everywhere: Everywhere, port: Port) -> Outcomes:
     """A NodePort that was, from everywhere."""
     clients = {**everywhere.inside, **everywhere.outside}
     places = [target(port, address) for address in everywhere.addresses]
-    return ask(clients, places, count=1, udp=port.protocol == "UDP", timeout=1.5)
+    udp = port.protocol == "UDP"
+    return ask(clients, places, count=1, udp=udp, timeout=DROPPED if udp else TOLD)

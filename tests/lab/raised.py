@@ -136,7 +136,7 @@ def assert_suites_pass(raised: Raised, *args: str, modes: Collection[str], timeo
     for log in sorted(run.glob("evidence-*/*/*.log")):
         print(f"--- {log.parent.parent.name} {log.parent.name} {log.name}")
         print("\n".join(line for line in log.read_text().splitlines() if TROUBLE.search(line))[-4000:])
-    result.assert_success()
+    assert result.exit == 0, "\n\n".join(failures(run)) or str(result)
     seen = Counter[tuple[str, str]]()
     for report in run.glob("junit-*.xml"):
         for case in ET.parse(report).iter("testcase"):
@@ -148,6 +148,16 @@ def assert_suites_pass(raised: Raised, *args: str, modes: Collection[str], timeo
         for node in NODES:
             assert seen[mode, node] > 0, f"no test ran on {node} in {mode}: {seen}"
     assert_report_tells(raised, modes)
+
+
+def failures(run: Path) -> list[str]:
+    """What failed in a run of the suites: mode and test, then the end of what pytest says of it."""
+    return [
+        f"{report.stem}: {case.get('name')}: {fault.get('message')}\n{(fault.text or '')[-3000:]}"
+        for report in sorted(run.glob("junit-*.xml"))
+        for case in ET.parse(report).iter("testcase")
+        for fault in [*case.iter("failure"), *case.iter("error")]
+    ]
 
 
 def assert_report_tells(raised: Raised, modes: Collection[str]) -> None:
