@@ -239,7 +239,9 @@ def _pytest(place: Place, args: Sequence[str], *options: str) -> list[str]:
     words = [_located(arg, suites) for arg in args]
     named = [word for word in words if Path(word.partition("::")[0]).is_file()]
     whole = [] if named else [str(suites)]
-    return [sys.executable, "-m", "pytest", *place.cluster, *options, *words, *whole]
+    # Of several workers (-n) one gets all of a file's tests: they share what its fixtures make, pods above all.
+    whole_files = "--dist=loadfile"
+    return [sys.executable, "-m", "pytest", *place.cluster, whole_files, *options, *words, *whole]
 
 
 def read(junit: Path, *, mode: str, seconds: float) -> Verdict:

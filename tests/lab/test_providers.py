@@ -20,7 +20,7 @@ from raised import (
 
 #: The modes that must be among those of each provider, wherever this runs.
 MODES = {"podman": ("iptables", "nftables"), "uml": ("iptables", "ipvs", "nftables")}
-PARALLEL = ("-n", "2", "--dist", "loadfile")
+PARALLEL = ("-n", "2")
 #: What a node's kernel matters to, and the readers of its rules.
 KERNELS = ("nodes", "rules", "truth_table", "distribution")
 #: And what ipvs does otherwise than the other two.

@@ -39,6 +39,15 @@ def test_slow(tmp_path_factory):
         note.write_text("yes")
 """
 
+WORKERS = """
+import os, pathlib, pytest
+
+@pytest.mark.parametrize("number", range(6))
+def test_where(number):
+    with pathlib.Path(__file__).with_suffix(".workers").open("a") as file:
+        print(os.environ["PYTEST_XDIST_WORKER"], file=file)
+"""
+
 Run = Callable[..., suites.Verdict]
 
 
@@ -79,6 +88,20 @@ def test_tests_named_by_the_user_replace_the_whole(run: Run) -> None:
     verdict = run("test_it.py::test_right")
 
     assert (verdict.passed, verdict.failed, verdict.ok) == (1, 0, True)
+
+
+def test_one_of_several_workers_gets_the_whole_of_a_file(run: Run, tmp_path: Path) -> None:
+    """Or each of them would make what a file's fixtures make."""
+    suites_folder = tmp_path / "tests" / "conformance"
+    for name in ("a", "b"):
+        (suites_folder / f"test_{name}.py").write_text(WORKERS)
+
+    verdict = run("-n", "2", "test_a.py", "test_b.py")
+
+    assert verdict.passed == 12
+    workers = {name: (suites_folder / f"test_{name}.workers").read_text().split() for name in ("a", "b")}
+    assert {len(set(seen)) for seen in workers.values()} == {1}
+    assert len({seen[0] for seen in workers.values()}) == 2
 
 
 @pytest.mark.parametrize("args", [("-k", "nothing_like_it"), ("--no-such-option",)])
