@@ -114,7 +114,10 @@ def kernel() -> Iterator[Check]:
 def everything(config: Config, state: LabState, provider: Provider, source: Source) -> list[Check]:
     """All checks for one lab. A lab that runs already holds its memory and ports, so these are left out."""
     found = tools(config, provider, source)
-    running = state.exists() and "running" in provider.status().values()
+    known = state.read_config()
+    # Another provider's machines are none that this one could be asked about.
+    ours = known is not None and known.provider == config.provider
+    running = ours and "running" in provider.status().values()
     if provider.on_this_host and not running:
         found += [memory(config), *disk(), *ports(config)]
     found.append(proxy_mode(config, provider))

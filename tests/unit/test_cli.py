@@ -419,6 +419,21 @@ def test_a_failed_suite_has_its_evidence_beside_its_results(
     assert not list(results.glob("evidence-ipvs*"))
 
 
+def test_doctor_asks_no_provider_about_the_machines_of_another(
+    up: Run, lab: Run, machines: type[FakeProvider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up().assert_exit(0)
+    status = machines.status
+
+    def of_its_own(provider: FakeProvider) -> dict[str, str]:
+        assert provider.config.provider == "uml"
+        return status(provider)
+
+    monkeypatch.setattr(machines, "status", of_its_own)
+    lab("doctor").assert_exit(0)
+    lab("doctor", "--provider", "podman").assert_exit(0)
+
+
 def test_doctor(lab: Run, machines: type[FakeProvider], source: FakeSource) -> None:
     assert lab("doctor").assert_exit(0).out.splitlines()[0].split() == ["WHAT", "FOUND"]
     machines.wrong = ["no"]
