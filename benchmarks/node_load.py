@@ -55,11 +55,10 @@ def main(lab: str, seconds: float, pods: int) -> None:
 def find(folder: Path) -> dict[str, int]:
     """Node to the process id of its kernel, by the lab's folder; in the order of their names."""
     found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            words = read(entry / "cmdline").split("\0")
-            if words[0].endswith("/linux") and any(word.startswith(f"uml_dir={folder}/") for word in words):
-                found[next(word for word in words if word.startswith("umid="))[5:]] = int(entry.name)
+    for entry in Path("/proc").glob("[0-9]*"):
+        words = read(entry / "cmdline").split("\0")
+        if words[0].endswith("/linux") and any(word.startswith(f"uml_dir={folder}/") for word in words):
+            found[next(word for word in words if word.startswith("umid="))[5:]] = int(entry.name)
     if not found:
         raise SystemExit(f"no user-mode node of a lab in {folder} is running: lab up --provider uml")
     return dict(sorted(found.items()))
@@ -80,7 +79,7 @@ def totals(kernels: dict[str, int]) -> Load:
     """
     node_of = {pid: node for node, pid in kernels.items()}
     ticks = Counter[str]()
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("[0-9]*"):
         if not (found := re.search(r"\) (.*)", read(entry / "stat"))):
             continue
         fields = found[1].split()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Sample:
 
     outcome: Outcome
     counted: Mapping[Endpoint, int] | None
+    clients: Mapping[str, int] | None = None
+    """Whose connections ipvs has, address to number; where it has counted others than were made."""
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +180,12 @@ def sample(
 ) -> Sample:
     """Send the connections, and in ipvs mode have the choosing node's own count of them."""
     (outcome,) = client.probe(target, count=count)
-    counted = counters.gained(target.removeprefix("http://"), count) if counters else None
-    return Sample(outcome, counted)
+    if counters is None:
+        return Sample(outcome, None)
+    server = target.removeprefix("http://")
+    counted = counters.gained(server, count)
+    clients = None if sum(counted.values()) == count else ipvs_clients(counters.node, server)
+    return Sample(outcome, counted, clients)
 
 
 def ipvs_counts(node: Node) -> Turns:
@@ -193,6 +200,15 @@ def ipvs_counts(node: Node) -> Turns:
         elif match := re.match(r"\s+-> ([0-9.]+):(\d+)\s+(\d+)\s", line):
             server[match[1], int(match[2])] = int(match[3])
     return found
+
+
+def ipvs_clients(node: Node, server: str) -> Counter[str]:
+    """The clients of the connections to a virtual server that ipvs has now, by `ipvsadm -Lnc`.
+
+    It keeps one that has ended for two minutes.
+    """
+    rows = [line.split() for line in node.run("ipvsadm -Lnc").splitlines()]
+    return Counter(row[3].rpartition(":")[0] for row in rows if row[:1] == ["TCP"] and row[4] == server)
 
 
 def assert_even(
@@ -217,7 +233,8 @@ def assert_even(
     record("distribution", json.dumps(told))
     if not random:
         counted = {pod: (taken.counted or {}).get((ip, TARGET_PORT), 0) for pod, ip in pods.items()}
-        assert counted == outcome.answers, f"{outcome}; ipvs itself counted {counted}"
+        clients = f"; it has connections of {dict(taken.clients)}" if taken.clients else ""
+        assert counted == outcome.answers, f"{outcome}; ipvs itself counted {counted}{clients}"
     if not verdict.even:
         way = f"{outcome.client} → {outcome.target}"
         expected = f"{way}: {outcome.count} connections spread evenly by {verdict.method}"
