@@ -118,7 +118,7 @@ def run_at(
     try:
         with log.open("wb") if log else contextlib.nullcontext() as said:
             process = subprocess.Popen(
-                # Jobs in the background have SIGINT ignored, and so would pytest, which is asked to end by it.
+                # Jobs in the background have SIGINT ignored, and so would pytest, which is ended by it.
                 shell.tethered(place.operator, ["env", "--default-signal=INT", *pytest]),
                 stdout=said,
                 stderr=subprocess.STDOUT if said else None,
@@ -239,7 +239,7 @@ def _pytest(place: Place, args: Sequence[str], *options: str) -> list[str]:
     words = [_located(arg, suites) for arg in args]
     named = [word for word in words if Path(word.partition("::")[0]).is_file()]
     whole = [] if named else [str(suites)]
-    # Of several workers (-n) one gets all of a file's tests: they share what its fixtures make, pods above all.
+    # Of several workers (-n) one gets all of a file: its tests share what its fixtures make, pods above all.
     whole_files = "--dist=loadfile"
     return [sys.executable, "-m", "pytest", *place.cluster, whole_files, *options, *words, *whole]
 
