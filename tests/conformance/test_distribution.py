@@ -2,13 +2,12 @@
 
 The number of connections is fixed before (`--n`), nothing is tried again, and a connection without answer is
 a failure. iptables and nftables choose at random: chi-square, alpha 1e-6 for the whole file; ipvs rr takes
-turns: exact. The Service is this file's own, so nobody else's connections move a turn.
+turns: exact, by its own count. The Service is this file's own, so nobody else's connections move a turn.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from .nodes import Node
 from .probing import FromNode, FromOutside, FromPod, Outcome
 from .rulebook import Rulebook, read
 from .subject import Subject
-from .turns import ADDED_UP, Counters, assert_answered_by_turn, syns_resent
+from .turns import Counters, assert_answered_by_turn, syns_resent
 from .workload import REPLICAS, TARGET_PORT, Exposed, Workload
 
 CLUSTER_IP, NODE_PORT, FROM_OUTSIDE = "ClusterIP", "NodePort", "NodePort from outside"
@@ -148,15 +147,12 @@ def sample(
     client: FromNode | FromOutside | FromPod, target: str, counters: Counters | None, *, count: int
 ) -> Sample:
     """Send the connections, and in ipvs mode have the choosing node's own count of them."""
-    if counters is None:
-        (outcome,) = client.probe(target, count=count)
-        return Sample(outcome, None)
-    before = syns_resent(client)
+    before = syns_resent(client) if counters else 0
     (outcome,) = client.probe(target, count=count)
+    if counters is None:
+        return Sample(outcome, None)
     resent = syns_resent(client) - before
-    if resent:  # There may be more to count than was asked for.
-        time.sleep(ADDED_UP)
-    return Sample(outcome, counters.gained(target.removeprefix("http://"), count), resent)
+    return Sample(outcome, counters.gained(target.removeprefix("http://"), count, resent=resent), resent)
 
 
 def assert_even(

@@ -25,12 +25,15 @@ class Counters:
         self.node = node
         self.before: Turns = {}
 
-    def gained(self, server: str, connections: int) -> dict[Endpoint, int]:
+    def gained(self, server: str, connections: int, *, resent: int) -> dict[Endpoint, int]:
         """Connections by real server since the last reading, once there are as many as were made.
 
         The kernel adds its counters up every two seconds, so the first reading may be early. One that stays
-        below the number of connections is returned as it is.
+        below the number of connections is returned as it is. Where SYNs were sent again there may be more to
+        count: then it is read once all is added up.
         """
+        if resent:
+            time.sleep(ADDED_UP)
         before = self.before.get(server, {})
 
         def read() -> dict[Endpoint, int]:

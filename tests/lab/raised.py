@@ -122,7 +122,7 @@ def answer(url: str, *, timeout: float = 20) -> str:
 
 
 def assert_suites_pass(raised: Raised, *args: str, modes: Collection[str], timeout: float) -> None:
-    """`lab test ARGS` passes, and ran on every node in every mode.
+    """`lab test ARGS` passes, and its reports say what ran where.
 
     Args:
         raised: the lab.
@@ -147,6 +147,7 @@ def assert_suites_pass(raised: Raised, *args: str, modes: Collection[str], timeo
     for mode in modes:
         for node in NODES:
             assert seen[mode, node] > 0, f"no test ran on {node} in {mode}: {seen}"
+    assert_report_tells(raised, modes)
 
 
 def failures(run: Path) -> list[str]:

@@ -14,7 +14,6 @@ from raised import (
     Raised,
     assert_changes_nothing_again,
     assert_node_port_is_forwarded,
-    assert_report_tells,
     assert_status_tells_the_nodes,
     assert_suites_pass,
     assert_the_users_kubectl_works,
@@ -81,14 +80,12 @@ def test_suites_in_every_mode_by_live_switch(raised: Raised, provider: str) -> N
     """All suites in podman's modes; on user-mode nodes, four times as slow, what differs there."""
     if provider == "podman":
         assert_suites_pass(raised, "--all-modes", *PARALLEL, modes=MODES[provider], timeout=1500)
-        assert_report_tells(raised, MODES[provider])
         raised.lab.named("test", "-m", "disruptive", timeout=600).assert_success()
         return
     for mode in MODES[provider]:
         raised.lab.named("proxy-mode", mode).assert_success()
         suites = [f"test_{name}.py" for name in (IPVS if mode == "ipvs" else KERNELS)]
         assert_suites_pass(raised, *suites, "--disruptive", *PARALLEL, modes={mode}, timeout=1200)
-        assert_report_tells(raised, {mode})
 
 
 def test_nodes_read_nothing_of_what_they_sent(raised: Raised, provider: str) -> None:

@@ -12,13 +12,13 @@ import pytest
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
-    suite = importlib.import_module("conformance.turns")
+    turned = importlib.import_module("conformance.turns")
     probing = importlib.import_module("conformance.probing")
 
     def go(answers: dict[str, int], turns: dict[str, int], resent: int) -> None:
         count = sum(answers.values())
         outcome = probing.Outcome("master", "http://10.96.0.20", count, answers, {}, 1.0)
-        suite.assert_answered_by_turn(outcome, turns, resent=resent)
+        turned.assert_answered_by_turn(outcome, turns, resent=resent)
 
     return go
 
