@@ -2,9 +2,10 @@
 
     .tox/lab/bin/python benchmarks/node_load.py [--lab NAME] [--seconds 60] [--pods 10]
 
-Nothing else should run on the lab meanwhile. Each pod (mytest, its readiness asked for once a second) is
-made on the last node and waited for, one after another; then all are deleted. What the idle lab takes in the
-same time is left out of a pod's figures.
+Nothing else should run on the lab meanwhile, and nothing be left to do from a run before, which would count
+as idle load: wait a few minutes between two. Each pod (mytest, its readiness asked for once a second) is made
+on the last node and waited for, one after another; then all are deleted. What the idle lab takes in the same
+time is left out of a pod's figures.
 """
 
 from __future__ import annotations

@@ -172,9 +172,7 @@ class Lan:
             # The guest's memory is a deleted file in TMPDIR: a tmpfs, gone with its mount namespace.
             memory = machine.folder / "memory"
             memory.mkdir(exist_ok=True)
-            mount = f"mount -t tmpfs -o mode=700,size={machine.memory + 16}m"
-            # In huge pages, which save a sixth of the processor time; not every kernel has them.
-            mounted = f'{{ {mount},huge=always tmpfs "$0" 2>/dev/null || {mount} tmpfs "$0"; }}'
+            mounted = f'mount -t tmpfs -o mode=700,size={machine.memory + 16}m tmpfs "$0"'
             inside = ["unshare", "--mount", "sh", "-c", f'{mounted} && TMPDIR="$0" exec "$@"', str(memory)]
             with machine.console.open("wb") as console:
                 process = subprocess.Popen(

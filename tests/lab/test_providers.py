@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from harness import MakeLab, can
 from raised import (
-    NODES,
     Raised,
     assert_changes_nothing_again,
     assert_node_port_is_forwarded,
@@ -100,18 +98,3 @@ def test_nodes_read_nothing_of_what_they_sent(raised: Raised, provider: str) -> 
     assert counts["packets"] > 1000, said.stdout
     # Some are: a bridge that does not know yet where a host is sends its frames everywhere. None: no column.
     assert counts.get("otherhost", 0) < counts["packets"] / 100, said.stdout
-
-
-def test_memory_is_in_huge_pages_where_the_kernel_has_them(raised: Raised, provider: str) -> None:
-    if provider != "uml":
-        pytest.skip("only user-mode nodes have memory of their own")
-    kernels = [pid for pid, command in raised.lab.processes().items() if " umid=" in command]
-    found = [
-        line
-        for pid in kernels
-        for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
-        if line.split()[4].startswith(str(raised.lab.folder)) and line.split()[4].endswith("/memory")
-    ]
-    assert len(found) >= len(NODES), found
-    has = Path("/sys/kernel/mm/transparent_hugepage").is_dir()
-    assert ["huge=always" in line for line in found] == [has] * len(found)
