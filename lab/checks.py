@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab import host, paths, providers
 from lab.config import Config
-from lab.errors import LabError, PrerequisiteError
+from lab.errors import InputError, LabError, PrerequisiteError
 from lab.host import Tool
 from lab.providers.base import Provider
 from lab.sources.base import Source
@@ -111,13 +111,21 @@ def kernel() -> Iterator[Check]:
     )
 
 
+def _may_be_of(state: LabState, provider: str) -> bool:
+    """Whether the lab's machines, if it has any, can be this provider's, so that it can be asked about them.
+
+    A record that cannot be read tells nothing against it; what to do about that, every command for the lab says.
+    """
+    with contextlib.suppress(InputError):
+        known = state.read_config()
+        return known is None or known.provider == provider
+    return True
+
+
 def everything(config: Config, state: LabState, provider: Provider, source: Source) -> list[Check]:
     """All checks for one lab. A lab that runs already holds its memory and ports, so these are left out."""
     found = tools(config, provider, source)
-    known = state.read_config()
-    # Another provider's machines are none that this one could be asked about.
-    ours = known is not None and known.provider == config.provider
-    running = ours and "running" in provider.status().values()
+    running = _may_be_of(state, config.provider) and "running" in provider.status().values()
     if provider.on_this_host and not running:
         found += [memory(config), *disk(), *ports(config)]
     found.append(proxy_mode(config, provider))

@@ -7,8 +7,9 @@ node; the outside machine gets a route to it by the node that shall take its con
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import secrets
+import random
 from collections.abc import Iterator
 
 from lightkube.resources.core_v1 import ServiceStatus
@@ -19,12 +20,17 @@ from .probing import FromOutside
 from .stage import Published
 
 WORKERS = 4
+WORKER = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0")[2:]) % WORKERS
+#: The last numbers of this worker's addresses, in an order of its own, again and again.
+NUMBERS = itertools.cycle(random.sample(range(WORKERS + WORKER, 255, WORKERS), k=250 // WORKERS))
 
 
 def free_address() -> str:
-    """An address of TEST-NET-2 (RFC 5737): nobody has it, and each of pytest's workers draws from its own."""
-    worker = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0")[2:])
-    return f"198.51.100.{worker % WORKERS + WORKERS * (1 + secrets.randbelow(250 // WORKERS))}"
+    """An address of TEST-NET-2 (RFC 5737) that no other Service has.
+
+    Each of pytest's workers draws from its own, and none again before it has drawn the 61 others.
+    """
+    return f"198.51.100.{next(NUMBERS)}"
 
 
 def assign(service: Published, *addresses: str, ip_mode: str = "VIP") -> None:

@@ -12,6 +12,7 @@ from lightkube import ApiError
 from lightkube.resources.core_v1 import Endpoints, Service, ServiceStatus
 from lightkube.types import PatchType
 
+from .balancing import free_address
 from .cluster import Cluster
 from .declared import declared
 from .places import Places
@@ -98,8 +99,7 @@ def test_found_among_the_services_of_all_namespaces(scene: Scene) -> None:
 def test_status_is_patched_and_replaced(scene: Scene) -> None:
     """By whoever manages load balancers; kube-proxy serves the address that the status names."""
     api, namespace, name = scene.cluster.api, scene.stage.namespace, f"svc-{secrets.token_hex(4)}"
-    # Of a documentation network (RFC 5737), which no machine has.
-    address = f"192.0.2.{1 + secrets.randbelow(254)}"
+    address = free_address()
     watched = scene.collection("services", watched=name)
     since = watched.version()
     service = scene.stage.service(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from lightkube.types import PatchType
 
 from lab.proxy.endpoints import HEADLESS_LABEL, PROXY_LABEL, SERVICE_LABEL
 
+from .balancing import free_address
 from .declared import declared
 from .node_ports import draw
 from .nodes import Node
@@ -143,8 +143,7 @@ def test_services_of_the_same_pods_do_not_depend_on_each_other(scene: Scene) -> 
 
 @pytest.mark.behaviour("external-ip")
 def test_external_ip_of_no_node_answers(scene: Scene) -> None:
-    # Of a documentation network (RFC 5737), which no machine has.
-    address = f"198.51.100.{1 + secrets.randbelow(254)}"
+    address = free_address()
     service = scene.stage.service({"app": "answers"}, externalIPs=[address])
     pods = {scene.one, scene.two}
     scene.stage.settle(service, pods)

@@ -434,6 +434,15 @@ def test_doctor_asks_no_provider_about_the_machines_of_another(
     lab("doctor", "--provider", "podman").assert_exit(0)
 
 
+def test_doctor_looks_at_the_host_although_the_labs_record_is_broken(
+    up: Run, lab: Run, machines: type[FakeProvider]
+) -> None:
+    up().assert_exit(0)
+    (LabState("lab").dir / "config.json").write_text("{")
+    machines.wrong = ["no"]
+    assert "MISSING    provider uml" in lab("doctor").assert_exit(5).out
+
+
 def test_doctor(lab: Run, machines: type[FakeProvider], source: FakeSource) -> None:
     assert lab("doctor").assert_exit(0).out.splitlines()[0].split() == ["WHAT", "FOUND"]
     machines.wrong = ["no"]
