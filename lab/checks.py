@@ -114,7 +114,7 @@ def kernel() -> Iterator[Check]:
 def _may_be_of(state: LabState, provider: str) -> bool:
     """Whether the lab's machines, if it has any, can be this provider's, so that it can be asked about them.
 
-    A record that cannot be read tells nothing against it; what to do about that, every command for the lab says.
+    A record that cannot be read tells nothing against it; what mends that, each command for the lab says.
     """
     with contextlib.suppress(InputError):
         known = state.read_config()
