@@ -5,6 +5,7 @@ The steps are called here, not the command, which starts over with a fresh machi
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -81,6 +82,8 @@ def one_machine(lab: Lab, values: Mapping[str, Any]) -> Iterator[OneMachine]:
     """Start it, a container that counts as a machine that was there before; `lab down` takes it away."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBE_SERVICE_LAB_STATE", str(lab.state))
+        # As in the commands of the lab: ssh's control sockets are in it, and `lab down` looks for them there.
+        patch.setattr(tempfile, "tempdir", str(lab.tmp))
         patch.setattr(PodmanProvider, "machines_stay", True)
         config, state = OneMachine.config(lab.name, values), LabState(lab.name)
         provider, source = providers.get(config, state), sources.get(config.source)
