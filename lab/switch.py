@@ -17,7 +17,13 @@ SETTLE = "Wait until kube-proxy works as asked, and remove what other modes left
 
 
 def to(
-    mode: str, *, config: Config, state: LabState, provider: Provider, progress: Progress, timeout: int = 300
+    mode: str,
+    *,
+    config: Config,
+    state: LabState,
+    provider: Provider,
+    progress: Progress,
+    timeout: int | None = None,
 ) -> ansible.Run:
     """Switch a lab; its configuration says the new mode only once that is in effect.
 
@@ -27,7 +33,7 @@ def to(
         state: the lab's folder.
         provider: knows which modes its machines' kernel can serve.
         progress: is shown every task.
-        timeout: seconds.
+        timeout: seconds; None: what kube-proxy may take by `kubernetes.settle_timeout`, and 120 for all the rest.
 
     Raises:
         InputError: there is no such mode.
@@ -37,6 +43,7 @@ def to(
     """
     check(mode, config=config, provider=provider)
     wanted = config.with_mode(mode)
+    timeout = timeout or config.kubernetes.settle_timeout + 120
     with state.lock(verb="lab proxy-mode"), progress.step(f"Switching {state.name} to {mode}"):
         run = ansible.run_playbook(
             "proxy_mode",

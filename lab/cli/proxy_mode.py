@@ -20,7 +20,14 @@ def command(
     ] = None,
     *,
     name: options.Name = None,
-    timeout: Annotated[int, typer.Option(min=10, help="Seconds for the switch.")] = 300,
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            min=10,
+            help="Seconds for the switch.",
+            show_default="the lab's kubernetes.settle_timeout and 120: 300",
+        ),
+    ] = None,
     output: options.OutputOption = options.Output.TEXT,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,

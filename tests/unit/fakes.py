@@ -119,6 +119,7 @@ class FakePlaybooks:
     def __init__(self) -> None:
         self.ran: list[str] = []
         self.asked: list[dict[str, Any]] = []
+        self.timeouts: list[float] = []
         self.mode: str | None = None
         self.stuck_in: str | None = None
         self.error: LabError | None = None
@@ -132,6 +133,7 @@ class FakePlaybooks:
         state: LabState,
         extravars: Mapping[str, Any],
         folder: Path,
+        timeout: float,
         **_: object,
     ) -> Run:
         if self.error is not None:
@@ -139,6 +141,7 @@ class FakePlaybooks:
         first = config.proxy.mode != self.mode
         self.ran.append(name)
         self.asked.append(dict(extravars))
+        self.timeouts.append(timeout)
         self.mode = config.proxy.mode
         fetched = kubeconfig.fetched(state)
         fetched.mkdir(parents=True, exist_ok=True)

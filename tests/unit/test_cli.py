@@ -346,6 +346,17 @@ def test_the_proxy_mode_is_shown_and_switched(up: Run, lab: Run, playbooks: Fake
     assert "(nothing had to be changed;" in lab("proxy-mode", "nftables").assert_exit(0).err
 
 
+def test_a_switch_waits_as_long_as_the_lab_is_set_to(
+    up: Run, lab: Run, playbooks: FakePlaybooks, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.yaml").write_text("kubernetes: {settle_timeout: 1800}\n")
+    up("--config", str(tmp_path / "slow.yaml")).assert_exit(0)
+
+    lab("proxy-mode", "ipvs").assert_exit(0)
+    lab("proxy-mode", "nftables", "--timeout", "60").assert_exit(0)
+    assert playbooks.timeouts[1:] == [1920, 60]
+
+
 def test_a_switch_that_fails_changes_no_note(up: Run, lab: Run, playbooks: FakePlaybooks) -> None:
     up().assert_exit(0)
     playbooks.stuck_in = "iptables"
