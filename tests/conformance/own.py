@@ -40,7 +40,9 @@ def new_namespace(cluster: Cluster, subject: Subject) -> Iterator[NewNamespace]:
     for name in made:
         cluster.remove(Namespace, name)
     wait_until(
-        f"the namespaces {made} to be gone", lambda: not cluster.namespaces() & set(made), timeout=POD_START
+        f"the namespaces {made} to be gone",
+        lambda: not cluster.namespaces() & set(made),
+        timeout=2 * POD_START,
     )
 
 
