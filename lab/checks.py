@@ -48,14 +48,13 @@ def tools(config: Config, provider: Provider, source: Source) -> list[Check]:
     return checks
 
 
-def memory(config: Config) -> Check:
-    """Whether the machines' memory is there."""
-    wanted = len(config.nodes) * config.machine.memory
-    there = host.memory_available()
-    found = (
-        f"{there} MiB available, {wanted} MiB wanted: {len(config.nodes)} machines of {config.machine.memory}"
-    )
-    return Check("memory", there >= wanted, found)
+def memory(config: Config, labs: int = 1) -> Check:
+    """Whether the machines' memory is there for so many more labs, and else for how many it is."""
+    one_lab, there = len(config.nodes) * config.machine.memory, host.memory_available()
+    machines = f"{len(config.nodes)} machines of {config.machine.memory}"
+    of = machines if labs == 1 else f"{labs} labs of {machines}; there is room for {there // one_lab}"
+    found = f"{there} MiB available, {labs * one_lab} MiB wanted: {of}"
+    return Check("memory", there >= labs * one_lab, found)
 
 
 def disk() -> Iterator[Check]:
@@ -122,14 +121,20 @@ def _may_be_of(state: LabState, provider: str) -> bool:
     return True
 
 
-def everything(config: Config, state: LabState, provider: Provider, source: Source) -> list[Check]:
-    """All checks for one lab. A lab that runs already holds its memory and ports, so these are left out."""
+def everything(
+    config: Config, state: LabState, provider: Provider, source: Source, *, labs: int = 1
+) -> list[Check]:
+    """All checks for a lab, or so many alike of which it is the first.
+
+    A lab that runs already holds its memory and ports, so these are left out.
+    """
     found = tools(config, provider, source)
     running = _may_be_of(state, config.provider) and "running" in provider.status().values()
     if provider.on_this_host and not running:
-        found += [memory(config), *disk(), *ports(config)]
+        found += [memory(config, labs), *disk(), *ports(config)]
     found.append(proxy_mode(config, provider))
-    found += [Check(f"provider {config.provider}", ok=False, found=fault) for fault in provider.faults()]
+    faults = [*provider.faults(), *(provider.limits(labs) if not running else [])]
+    found += [Check(f"provider {config.provider}", ok=False, found=fault) for fault in faults]
     mentioned = [check.package for check in found if check.package and not check.ok]
     for fault in source.faults(config):
         # A package that is missing has been said above.

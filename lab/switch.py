@@ -33,7 +33,7 @@ def to(
         state: the lab's folder.
         provider: knows which modes its machines' kernel can serve.
         progress: is shown every task.
-        timeout: seconds; None: what kube-proxy may take by `kubernetes.settle_timeout`, and 120 for all the rest.
+        timeout: seconds; None: those of `kubernetes.settle_timeout`, and 120 for all the rest.
 
     Raises:
         InputError: there is no such mode.

@@ -44,6 +44,10 @@ class Provider(ABC):
     def faults(self) -> list[str]:
         """Everything else on the host that stands in the way, one a line, all at once; touches nothing."""
 
+    def limits(self, labs: int) -> list[str]:  # noqa: ARG002 -- most providers have none
+        """Which limits of the host leave too little for so many more labs like this one; touches nothing."""
+        return []
+
     @abstractmethod
     def proxy_modes(self) -> tuple[str, ...]:
         """The proxy modes that the machines' kernel can serve."""

@@ -59,9 +59,12 @@ class PodmanProvider(NamespacedProvider):
         return [
             *podman_faults.kernel_faults(HostKernel.detect()),
             *podman_faults.link_faults(self.config.network.plugin),
-            *podman_faults.limit_faults(len(self.config.nodes)),
             *podman_faults.place_faults(self.state.dir, paths.cache()),
         ]
+
+    def limits(self, labs: int) -> list[str]:
+        """The limits that the nodes share with every other program of root."""
+        return podman_faults.limit_faults(len(self.config.nodes), labs) if os.geteuid() == 0 else []
 
     def proxy_modes(self) -> tuple[str, ...]:
         """The modes that the host's kernel has all they need for."""

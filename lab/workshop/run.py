@@ -153,10 +153,7 @@ def check_the_host(workshop: Workshop, progress: Progress, *, install_missing: b
     provider = providers.get(config, first)
 
     def look() -> list[checks.Check]:
-        one_lab = [
-            check for check in checks.everything(config, first, provider, source) if check.name != "memory"
-        ]
-        return [memory(config, len(missing)), *one_lab]
+        return checks.everything(config, first, provider, source, labs=len(missing))
 
     found = look()
     names = checks.missing_packages(found)
@@ -164,17 +161,6 @@ def check_the_host(workshop: Workshop, progress: Progress, *, install_missing: b
         host.install(names, progress)
         found = look()
     checks.require(found)
-
-
-def memory(config: Config, labs: int) -> checks.Check:
-    """Whether the memory is there for so many labs more, and else for how many it is."""
-    each_lab = len(config.nodes) * config.machine.memory
-    there = host.memory_available()
-    found = (
-        f"{there} MiB available, {labs * each_lab} MiB wanted: {labs} labs of {len(config.nodes)} machines "
-        f"of {config.machine.memory}; there is room for {there // each_lab}"
-    )
-    return checks.Check("memory", there >= labs * each_lab, found)
 
 
 def status(workshop: Workshop) -> list[dict[str, Any]]:

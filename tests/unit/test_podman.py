@@ -230,15 +230,23 @@ def test_kernel_faults_name_the_option_and_the_way_out(tmp_path: Path) -> None:
     assert all("uml" in fault for fault in faults)
 
 
-def test_too_few_inotify_instances(tmp_path: Path) -> None:
+def test_too_few_inotify_instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "fs/inotify/max_user_instances"
     file.parent.mkdir(parents=True)
-    file.write_text("64\n")
-    faults = [fault for fault in podman_faults.limit_faults(3, sysctls=tmp_path) if "inotify" in fault]
+    file.write_text("128\n")
+    monkeypatch.setattr(podman_faults, "inotify_left", lambda wanted: min(wanted, 50))
+    faults = [fault for fault in podman_faults.limit_faults(3, 2, sysctls=tmp_path) if "inotify" in fault]
     assert len(faults) == 1
+    assert "is 128, 50 are left, 6 nodes need 114: " in faults[0]
     assert "sysctl -w fs.inotify.max_user_instances=512" in faults[0]
-    file.write_text("8192\n")
-    assert not [fault for fault in podman_faults.limit_faults(3, sysctls=tmp_path) if "inotify" in fault]
+    assert not [fault for fault in podman_faults.limit_faults(1, 1, sysctls=tmp_path) if "inotify" in fault]
+
+
+def test_the_inotify_instances_that_are_left_are_counted_by_making_them() -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    left = podman_faults.inotify_left(limit + 1)
+    assert left <= limit, "more than the kernel gives"
+    assert podman_faults.inotify_left(min(left, 3)) == min(left, 3), "the first time has kept them"
 
 
 def test_where_a_disk_cannot_be(tmp_path: Path) -> None:
