@@ -58,10 +58,14 @@ class Rulebook:
 
     def disagreements(self, objects: Objects) -> list[str]:
         """Where a node's rules and the API differ; each names the node."""
-        found = []
+        return [fault for faults in self.by_node(objects, self.nodes).values() for fault in faults]
+
+    def by_node(self, objects: Objects, nodes: Iterable[Node]) -> dict[str, list[str]]:
+        """Where the rules of some nodes and the API differ, by node; nothing for a node where they do not."""
+        nodes, found = tuple(nodes), {}
         # No more than the mode's own dumps: this is asked many times, and others tell nothing of it.
-        seen = dumps(self.nodes, proxy.READERS[self.mode].needs)
-        for node in self.nodes:
+        seen = dumps(nodes, proxy.READERS[self.mode].needs)
+        for node in nodes:
             texts = seen[node.name]
             machine = self.subject.machine(node.name)
             told = machine.settings
@@ -78,8 +82,8 @@ class Rulebook:
                 self.mode, *objects, view, scheduler=told.scheduler, masquerade_all=told.masquerade_all
             )
             faults = compare(wanted, proxy.read(self.mode, texts), node=node.name)
-            found += [str(fault) for fault in faults]
-        return found
+            found[node.name] = [str(fault) for fault in faults]
+        return {name: faults for name, faults in found.items() if faults}
 
     def residue(self) -> list[str]:
         """What other modes left on a node; each names the node."""
@@ -89,20 +93,25 @@ class Rulebook:
     def settle(self) -> None:
         """Wait until every node's rules are what the API says.
 
+        A node that has come to agree with what the API says still is not read again: reading takes the
+        processor that kube-proxy needs.
+
         Raises:
             AssertionError: some still differ `PROGRAMMED` seconds after the API's last change: which, where;
                 or the API went on changing.
         """
         known: Objects | None = None
-        changed = 0.0
+        changed, behind = 0.0, self.nodes
 
         def agree() -> bool:
-            nonlocal known, changed
+            nonlocal known, changed, behind
             objects = self.objects()
             if objects != known:
-                known, changed = objects, time.monotonic()
+                known, changed, behind = objects, time.monotonic(), self.nodes
             late = time.monotonic() - changed > PROGRAMMED[self.mode]
-            found = self.disagreements(objects)
+            faults = self.by_node(objects, behind)
+            behind = tuple(node for node in behind if node.name in faults)
+            found = [fault for some in faults.values() for fault in some]
             if found and late:
                 pytest.fail(
                     f"{PROGRAMMED[self.mode]:g} s after the last change of Services and EndpointSlices the "

@@ -17,6 +17,7 @@ from .declared import declared
 from .nodes import Node
 from .rulebook import Dumps, Rulebook, dumps
 from .subject import Subject
+from .waiting import PROGRAMMED, wait_until
 from .walks import WALKS, Looked
 from .workload import REPLICAS, Exposed, Workload
 
@@ -101,8 +102,16 @@ def test_the_walk_rule_by_rule(
 
 
 @pytest.mark.behaviour("rules-take-effect")
-def test_rules_take_effect(node: Node, rules: NodeRules) -> None:
-    assert not rules.faults, f"{node.name}: {rules.faults}"
+def test_rules_take_effect(node: Node, mode: str, exposed: Exposed) -> None:
+    """Once kube-proxy has seen an address of the node go that another test had given it for a while."""
+    assert exposed.node_port
+
+    def all_do() -> bool:
+        rules = read(mode, dumps([node])[node.name])
+        assert not rules.faults, f"{node.name}: {rules.faults}"
+        return True
+
+    wait_until(f"every rule on {node.name} to take effect", all_do, timeout=PROGRAMMED[mode])
 
 
 @pytest.mark.behaviour("rules-share-evenly")

@@ -40,7 +40,7 @@ def wait_until(
         what: what is waited for, as the failure shall name it.
         check: a reading that holds or not.
         timeout: seconds.
-        interval: seconds between two readings.
+        interval: seconds between two readings; as many as a reading takes, if that is more.
         evidence: says more of what was found, once the time is over.
 
     Raises:
@@ -48,7 +48,8 @@ def wait_until(
     """
     started = time.monotonic()
     while True:
-        last_try = time.monotonic() - started >= timeout
+        began = time.monotonic()
+        last_try = began - started >= timeout
         try:
             value = check()
         except AssertionError as fault:
@@ -60,4 +61,4 @@ def wait_until(
         if last_try:
             more = f"\n{evidence()}" if evidence else ""
             raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {last}{more}")
-        time.sleep(interval)
+        time.sleep(max(interval, time.monotonic() - began))
