@@ -82,13 +82,14 @@ def one_machine(lab: Lab, values: Mapping[str, Any]) -> Iterator[OneMachine]:
     """Start it, a container that counts as a machine that was there before; `lab down` takes it away."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBE_SERVICE_LAB_STATE", str(lab.state))
-        # As in the commands of the lab: ssh's control sockets are in it, and `lab down` looks for them there.
-        patch.setattr(tempfile, "tempdir", str(lab.tmp))
         patch.setattr(PodmanProvider, "machines_stay", True)
         config, state = OneMachine.config(lab.name, values), LabState(lab.name)
         provider, source = providers.get(config, state), sources.get(config.source)
         run = BringUp(config, state, provider, source, Progress(quiet=True))
-        bring_up.build_what_is_missing(run)
-        bring_up.open_the_lab(run)
-        bring_up.start_the_machines(run)
+        with pytest.MonkeyPatch.context() as meanwhile:
+            # As in the commands of the lab: ssh's control sockets are in it, and `lab down` looks there.
+            meanwhile.setattr(tempfile, "tempdir", str(lab.tmp))
+            bring_up.build_what_is_missing(run)
+            bring_up.open_the_lab(run)
+            bring_up.start_the_machines(run)
         yield OneMachine(run)
