@@ -110,15 +110,12 @@ def kernel() -> Iterator[Check]:
     )
 
 
-def _may_be_of(state: LabState, provider: str) -> bool:
-    """Whether the lab's machines, if it has any, can be this provider's, so that it can be asked about them.
-
-    A record that cannot be read tells nothing against it; what mends that, each command for the lab says.
-    """
+def _provider_on_record(state: LabState) -> str | None:
+    """Whose machines the lab has; None where there is no record, or none that can be read."""
     with contextlib.suppress(InputError):
         known = state.read_config()
-        return known is None or known.provider == provider
-    return True
+        return known.provider if known else None
+    return None
 
 
 def everything(
@@ -129,7 +126,9 @@ def everything(
     A lab that runs already holds its memory and ports, so these are left out.
     """
     found = tools(config, provider, source)
-    running = _may_be_of(state, config.provider) and "running" in provider.status().values()
+    # Another provider's machines are none that this one could be asked about.
+    ours = _provider_on_record(state) == config.provider
+    running = ours and "running" in provider.status().values()
     if provider.on_this_host and not running:
         found += [memory(config, labs), *disk(), *ports(config)]
     found.append(proxy_mode(config, provider))

@@ -44,8 +44,9 @@ class Provider(ABC):
     def faults(self) -> list[str]:
         """Everything else on the host that stands in the way, one a line, all at once; touches nothing."""
 
-    def limits(self, labs: int) -> list[str]:  # noqa: ARG002 -- most providers have none
+    def limits(self, labs: int) -> list[str]:
         """Which limits of the host leave too little for so many more labs like this one; touches nothing."""
+        del labs
         return []
 
     @abstractmethod

@@ -56,13 +56,9 @@ class Rulebook:
     def _items(self, kind: type[Any]) -> list[dict[str, Any]]:
         return [item.to_dict() for item in self.cluster.api.list(kind, namespace="*")]
 
-    def disagreements(self, objects: Objects) -> list[str]:
-        """Where a node's rules and the API differ; each names the node."""
-        return [fault for faults in self.by_node(objects, self.nodes).values() for fault in faults]
-
-    def by_node(self, objects: Objects, nodes: Iterable[Node]) -> dict[str, list[str]]:
-        """Where the rules of some nodes and the API differ, by node; nothing for a node where they do not."""
-        nodes, found = tuple(nodes), {}
+    def disagreements(self, objects: Objects, nodes: tuple[Node, ...]) -> dict[str, list[str]]:
+        """Where the rules of these nodes and the API differ, by node; none for one where they agree."""
+        found = {}
         # No more than the mode's own dumps: this is asked many times, and others tell nothing of it.
         seen = dumps(nodes, proxy.READERS[self.mode].needs)
         for node in nodes:
@@ -81,9 +77,9 @@ class Rulebook:
             wanted = expect(
                 self.mode, *objects, view, scheduler=told.scheduler, masquerade_all=told.masquerade_all
             )
-            faults = compare(wanted, proxy.read(self.mode, texts), node=node.name)
-            found[node.name] = [str(fault) for fault in faults]
-        return {name: faults for name, faults in found.items() if faults}
+            if faults := compare(wanted, proxy.read(self.mode, texts), node=node.name):
+                found[node.name] = [str(fault) for fault in faults]
+        return found
 
     def residue(self) -> list[str]:
         """What other modes left on a node; each names the node."""
@@ -109,7 +105,7 @@ class Rulebook:
             if objects != known:
                 known, changed, behind = objects, time.monotonic(), self.nodes
             late = time.monotonic() - changed > PROGRAMMED[self.mode]
-            faults = self.by_node(objects, behind)
+            faults = self.disagreements(objects, behind)
             behind = tuple(node for node in behind if node.name in faults)
             found = [fault for some in faults.values() for fault in some]
             if found and late:

@@ -5,7 +5,7 @@ The steps are called here, not the command, which starts over with a fresh machi
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -86,10 +86,12 @@ def one_machine(lab: Lab, values: Mapping[str, Any]) -> Iterator[OneMachine]:
         config, state = OneMachine.config(lab.name, values), LabState(lab.name)
         provider, source = providers.get(config, state), sources.get(config.source)
         run = BringUp(config, state, provider, source, Progress(quiet=True))
-        with pytest.MonkeyPatch.context() as meanwhile:
-            # As in the commands of the lab: ssh's control sockets are in it, and `lab down` looks there.
-            meanwhile.setattr(tempfile, "tempdir", str(lab.tmp))
-            bring_up.build_what_is_missing(run)
-            bring_up.open_the_lab(run)
-            bring_up.start_the_machines(run)
-        yield OneMachine(run)
+        bring_up.build_what_is_missing(run)
+        bring_up.open_the_lab(run)
+        bring_up.start_the_machines(run)
+        try:
+            yield OneMachine(run)
+        finally:
+            # ssh's sockets of this process are in its own TMPDIR, where the command `lab down` does not look.
+            state.close_connections()
+            shutil.rmtree(state.sockets_dir)

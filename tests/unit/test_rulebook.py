@@ -39,7 +39,7 @@ class Cluster:
             def objects(book) -> Any:  # noqa: N805
                 return self.said.pop(0) if len(self.said) > 1 else self.said[0]
 
-            def by_node(book, _objects: object, nodes: Iterable[Any]) -> dict[str, list[str]]:  # noqa: N805
+            def disagreements(book, _objects: object, nodes: Iterable[Any]) -> dict[str, list[str]]:  # noqa: N805
                 names = tuple(node.name for node in nodes)
                 self.read.append(names)
                 for name in names:
