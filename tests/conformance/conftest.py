@@ -20,14 +20,16 @@ from .clients import pod_clients
 from .cluster import Cluster
 from .everywhere import everywhere
 from .nodes import Node, on_each
-from .own import default_mytest, mytest, namespace, new_namespace, workload
-from .places import client, inside, node_clients, outside, outsiders, probers, tools_pod
+from .own import copy_of_mytest, default_mytest, mytest, namespace, new_namespace, workload
+from .places import asking_pod, client, inside, node_clients, outside, outsiders, probers, tools_pod
 from .rulebook import Rulebook
 from .stage import stage
 from .subject import PROXY_MODE, Lab, OwnLab, Stranger, Subject
 
 __all__ = [
+    "asking_pod",
     "client",
+    "copy_of_mytest",
     "default_mytest",
     "everywhere",
     "inside",

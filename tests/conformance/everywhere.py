@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from .cluster import Cluster, Port
+from .cluster import Port
 from .expectation import Unmet
 from .nodes import Node
 from .probing import TOLD, Client, FromNode, FromOutside, FromPod, Outcome
@@ -106,13 +106,12 @@ class Everywhere:
 @pytest.fixture(scope="session")
 def everywhere(
     node_clients: Mapping[str, FromNode],
-    tools_pod: tuple[str, str],
+    asking_pod: FromPod,
     outsiders: tuple[FromOutside, ...],
-    cluster: Cluster,
     nodes: tuple[Node, ...],
 ) -> Everywhere:
     """All positions that are no Service's backends."""
-    inside: dict[str, Client] = {**node_clients, "a pod": FromPod(cluster, *tools_pod)}
+    inside: dict[str, Client] = {**node_clients, "a pod": asking_pod}
     return Everywhere(
         inside, {client.name: client for client in outsiders}, tuple(node.address for node in nodes)
     )

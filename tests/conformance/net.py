@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .cluster import Port
 from .everywhere import target
-from .probing import Client
+from .probing import Client, FromPod
 from .stage import Manifest, Published, Stage
 from .together import at_once
 from .workload import TARGET_PORT
@@ -46,8 +46,8 @@ class Net:
     service: Published
     backends: Mapping[str, str]
     """Node to pod."""
-    others: Mapping[str, str]
-    """Node to pod."""
+    others: Mapping[str, FromPod]
+    """Position to client: on each node a pod that is nobody's backend."""
     addresses: tuple[str, ...]
     """Of the nodes."""
 
@@ -76,5 +76,5 @@ for attempt in $(seq {attempts}); do
     echo "$(stat -c %s got) bytes, not as sent"; exit
 done
 echo lost"""
-    said = at_once(net.pods(net.others), lambda client: client.run(script, timeout=60).strip())
+    said = at_once(net.others, lambda client: client.run(script, timeout=60).strip())
     assert set(said.values()) == {"whole"}, f"{size} bytes to {port.protocol} {place}: {said}"

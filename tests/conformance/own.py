@@ -14,7 +14,7 @@ from .cluster import Cluster
 from .rulebook import Rulebook
 from .subject import OwnLab, Subject
 from .waiting import wait_until
-from .workload import POD_START, Exposed, Workload
+from .workload import POD_START, REPLICAS, Exposed, Workload
 
 NewNamespace = Callable[[str], str]
 """A label to the name of a fresh namespace; all are removed at the session's end."""
@@ -54,18 +54,29 @@ def namespace(request: pytest.FixtureRequest, cluster: Cluster, new_namespace: N
     cluster.remove(Namespace, name)
 
 
+@pytest.fixture(scope="session")
+def copy_of_mytest(cluster: Cluster, new_namespace: NewNamespace) -> Workload:
+    """A copy of mytest for this session: pods are dear, so files take it in turn."""
+    return Workload.copy_of_mytest(cluster, new_namespace("mytest"), "mytest")
+
+
 @pytest.fixture(scope="module")
-def workload(cluster: Cluster, namespace: str) -> Workload:
-    """A copy of mytest for this file; a test that changes it need not put it back: `mytest` does."""
-    return Workload.copy_of_mytest(cluster, namespace, "mytest")
+def workload(copy_of_mytest: Workload) -> Iterator[Workload]:
+    """The copy of mytest for this file; a test that changes it need not put it back: `mytest` does.
+
+    What Services the file puts in front of it go with the file.
+    """
+    copy_of_mytest.set_replicas(REPLICAS)
+    yield copy_of_mytest
+    copy_of_mytest.cluster.api.deletecollection(Service, namespace=copy_of_mytest.namespace)
 
 
 @pytest.fixture
 def mytest(cluster: Cluster, workload: Workload) -> Iterator[Exposed]:
     """Three ready copies of mytest, and a ClusterIP Service of this test's own in front of them."""
-    workload.set_replicas(3)
+    workload.set_replicas(REPLICAS)
     service = Exposed(workload, f"mytest-{secrets.token_hex(3)}").expose()
-    workload.settle(3, service=service.name)
+    workload.settle(service=service.name)
     yield service
     cluster.remove(Service, service.name, namespace=workload.namespace)
 

@@ -71,6 +71,12 @@ def tools_pod(cluster: Cluster, new_namespace: NewNamespace) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
+def asking_pod(cluster: Cluster, tools_pod: tuple[str, str]) -> FromPod:
+    """The same as a client: an ordinary pod, and nobody's backend."""
+    return FromPod(cluster, *tools_pod)
+
+
+@pytest.fixture(scope="session")
 def outside(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> FromOutside:
     """This process's own place, on no node of the cluster, with the same prober as the nodes."""
     if subject.not_outside:
@@ -101,7 +107,7 @@ def client(request: pytest.FixtureRequest, node_clients: dict[str, FromNode]) ->
     if place == "outside":
         found: Client = request.getfixturevalue("outside")
     elif place == "pod":
-        found = FromPod(request.getfixturevalue("cluster"), *request.getfixturevalue("tools_pod"))
+        found = request.getfixturevalue("asking_pod")
     else:
         found = node_clients[place]
     return found
@@ -112,4 +118,5 @@ def inside(request: pytest.FixtureRequest, node_clients: dict[str, FromNode]) ->
     """A node or a pod: whoever a ClusterIP is for."""
     if request.param in node_clients:
         return node_clients[request.param]
-    return FromPod(request.getfixturevalue("cluster"), *request.getfixturevalue("tools_pod"))
+    pod: FromPod = request.getfixturevalue("asking_pod")
+    return pod

@@ -12,7 +12,7 @@ from lightkube.resources.core_v1 import Endpoints
 from .cluster import Cluster
 from .declared import declared
 from .nodes import Node
-from .probing import Client, FromNode, FromPod
+from .probing import DROPPED, TOLD, Client, FromNode, FromPod
 from .subject import Subject
 from .waiting import PROGRAMMED, wait_until
 from .workload import POD_START, TARGET_PORT, Exposed, mytest_pod, service_manifest
@@ -57,7 +57,7 @@ def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed, mod
     target = f"{port.cluster_ip}:{port.number}"
     wait_until(
         f"{inside.name} to reach {target} over UDP",
-        lambda: inside.probe(target, count=1, udp=True)[0].answered,
+        lambda: inside.probe(target, count=1, udp=True, timeout=DROPPED)[0].answered,
         timeout=PROGRAMMED[mode],
     )
     (outcome,) = inside.probe(target, count=30, udp=True)
@@ -85,8 +85,10 @@ def test_kubernetes_answers_on_443(inside: Client, cluster: Cluster, subject: Su
 @pytest.mark.behaviour("clusterip-wrong-port")
 def test_other_port_is_not_served(node: Node, mode: str, version: str, default_mytest: Exposed) -> None:
     entry = declared("clusterip-wrong-port", mode=mode, version=version)
-    (outcome,) = FromNode(node).probe(f"http://{default_mytest.cluster_ip}:81", count=2)
-    outcome.assert_none_answered(kind="refused" if entry.expected == "refused" else None)
+    kind = "refused" if entry.expected == "refused" else None
+    url = f"http://{default_mytest.cluster_ip}:81"
+    (outcome,) = FromNode(node).probe(url, count=2, timeout=TOLD if kind else DROPPED)
+    outcome.assert_none_answered(kind=kind)
 
 
 @pytest.mark.behaviour("hairpin")
@@ -111,7 +113,9 @@ def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str
     pod = FromPod(cluster, namespace, name, "client")
     url = f"http://{port.cluster_ip}:80"
     wait_until(
-        f"{name} to reach itself", lambda: pod.probe(url, count=1)[0].answered, timeout=PROGRAMMED[mode]
+        f"{name} to reach itself",
+        lambda: pod.probe(url, count=1, timeout=DROPPED)[0].answered,
+        timeout=PROGRAMMED[mode],
     )
     (outcome,) = pod.probe(url, count=20)
     outcome.assert_all_answered(by={name})

@@ -205,7 +205,7 @@ def ping(scene: Scene, asker: Asker) -> str:
 
 def answered(asker: Asker, *urls: str) -> str:
     """What became of connections to these, in the words of the truth table."""
-    return "; ".join(sorted({told(one.answered, one.failures) for one in asker.client.probe(*urls, count=2)}))
+    return "; ".join(sorted({told(one.answered, one.failures) for one in asker.client.probe(*urls, count=1)}))
 
 
 def sources(scene: Scene, asker: Asker, url: str, *, asked: str = "") -> str:
@@ -307,7 +307,7 @@ def measured(
     cluster: Cluster,
     tools_pod: tuple[str, str],
 ) -> dict[tuple[str, str], Future[str]]:
-    """Client and behaviour to what was seen. All clients at once, each one thing after the other."""
+    """Client and behaviour to what was seen: all at once, but for what a client's one prober does in turn."""
     namespace, pod = tools_pod
     labels = {"run": pod}
     here = interface_addresses(outside.run("ip -j address show", timeout=30)).values()
@@ -321,20 +321,18 @@ def measured(
         ),
         Asker(outside, "outside", "", frozenset(ip for ips in here for ip in ips)),
     ]
-    found: dict[tuple[str, str], Future[str]] = {}
-
-    def work(asker: Asker) -> None:
-        for fact in table(scene.nodes):
-            if fact.client == asker.name:
-                future = found[asker.name, fact.kind.behaviour] = Future()
-                try:
-                    future.set_result(MEASURES[fact.kind.behaviour](scene, asker))
-                except Exception as error:  # told by the test that it is about
-                    future.set_exception(error)
-
-    with ThreadPoolExecutor(max_workers=len(askers)) as pool:
-        list(pool.map(work, askers))
-    return found
+    wanted = [
+        (asker, fact.kind.behaviour)
+        for asker in askers
+        for fact in table(scene.nodes)
+        if fact.client == asker.name
+    ]
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        # A failure is told by the test that it is about.
+        return {
+            (asker.name, behaviour): pool.submit(MEASURES[behaviour], scene, asker)
+            for asker, behaviour in wanted
+        }
 
 
 def test_is_as_declared(

@@ -9,8 +9,9 @@ import json
 import secrets
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -20,10 +21,11 @@ from lightkube.resources.core_v1 import Service
 from .cluster import Cluster
 from .metallb import ANNOUNCED, GIVEN, address_of, announcer, announcers, balanced, url_of
 from .neighbours import hardware_address, own_address, who_has
-from .nodes import Node, on_each
-from .probing import TOLD, Client, FromNode, FromOutside, FromPod
+from .nodes import Node
+from .probing import Client, FromNode, FromOutside, FromPod
 from .rulebook import Rulebook
 from .subject import Lab
+from .together import at_once, each
 from .waiting import PROGRAMMED, wait_until
 from .workload import REPLICAS, Exposed, Workload
 
@@ -80,7 +82,7 @@ def reached(outside: FromOutside, address: str) -> None:
     """Wait until somebody answers for an address, and behind it a pod."""
     wait_until(
         f"{address} to answer on the LAN",
-        lambda: outside.probe(url_of(address), count=1)[0].answered,
+        lambda: outside.probe(url_of(address), count=1, timeout=SILENT)[0].answered,
         timeout=ANNOUNCED,
     )
 
@@ -221,10 +223,9 @@ def test_health_check_says_where_pods_are_and_the_address_follows_them(
 @pytest.mark.behaviour("loadbalancer-l2-source-ranges")
 def test_source_ranges_let_in_and_keep_out(
     mytest: Exposed,
-    cluster: Cluster,
-    nodes: tuple[Node, ...],
+    node_clients: Mapping[str, FromNode],
     outside: FromOutside,
-    tools_pod: tuple[str, str],
+    asking_pod: FromPod,
     rulebook: Rulebook,
 ) -> None:
     """Nodes too, in every mode: ipvs has a chain for them alone (kubernetes#119656, mended in 1.29)."""
@@ -234,20 +235,15 @@ def test_source_ranges_let_in_and_keep_out(
     reached(outside, address)
     own = f"{own_address(address)}/32"
     pods = set(mytest.workload.pods())
+    inside: Mapping[str, Client] = {**node_clients, "pod": asking_pod}
     for ranges, lets_in in (([own], True), ([NOWHERE], False), ([NOWHERE, own], True)):
         balanced(mytest, loadBalancerSourceRanges=ranges)
         rulebook.settle()
-        (outcome,) = outside.probe(url, count=5, timeout=TOLD if lets_in else SILENT)
+        places = inside if lets_in else {**inside, "outside": outside}
+        told = at_once(places, lambda client: client.probe(url, count=2, timeout=SILENT)[0])
+        each((place, partial(seen.assert_none_answered, kind="timeout")) for place, seen in told.items())
         if lets_in:
-            outcome.assert_all_answered(by=pods)
-        else:
-            outcome.assert_none_answered(kind="timeout")
-        (outcome,) = FromPod(cluster, *tools_pod).probe(url, count=2, timeout=SILENT)
-        outcome.assert_none_answered(kind="timeout")
-        for (seen,) in on_each(
-            nodes, lambda node: FromNode(node).probe(url, count=2, timeout=SILENT)
-        ).values():
-            seen.assert_none_answered(kind="timeout")
+            outside.probe(url, count=5)[0].assert_all_answered(by=pods)
     balanced(mytest)  # without any: everybody again
     rulebook.settle()
     outside.probe(url, count=5)[0].assert_all_answered(by=pods)

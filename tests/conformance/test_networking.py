@@ -26,15 +26,14 @@ ENOUGH = 20
 
 
 @pytest.fixture(scope="module")
-def net(stage: Stage, nodes: tuple[Node, ...]) -> Net:
+def net(stage: Stage, nodes: tuple[Node, ...], pod_clients: Mapping[str, FromPod]) -> Net:
     """One for this file: its tests only use it."""
     labels = {"app": "net"}
     backends = {
         node.name: stage.pod(labels, node=node.name, client=True, command=echo(ECHO_PORT)) for node in nodes
     }
-    others = {node.name: stage.pod({}, node=node.name, client=True, server=False) for node in nodes}
+    others = {f"the pod on {node}": client for node, client in pod_clients.items()}
     service = stage.service(labels, ports=both(), type="NodePort")
-    stage.wait(*others.values())
     stage.settle(service, list(backends.values()), port="http")
     return Net(stage, service, backends, others, tuple(node.address for node in nodes))
 
@@ -57,7 +56,7 @@ def assert_each_reached(net: Net, clients: Mapping[str, Client], protocol: str) 
 
 @pytest.mark.parametrize("protocol", behaviours("pod-to-pod"))
 def test_pod_reaches_pods_of_every_node(net: Net, protocol: str) -> None:
-    assert_each_reached(net, net.pods(net.others), protocol)
+    assert_each_reached(net, net.others, protocol)
 
 
 @pytest.mark.parametrize("protocol", behaviours("node-to-pod"))
@@ -76,7 +75,7 @@ def assert_served(net: Net, clients: Mapping[str, Client], protocol: str) -> Non
 
 @pytest.mark.parametrize("protocol", behaviours("pod-to-service"))
 def test_pod_reaches_service(net: Net, protocol: str) -> None:
-    assert_served(net, net.pods(net.others), protocol)
+    assert_served(net, net.others, protocol)
 
 
 @pytest.mark.parametrize("protocol", behaviours("node-to-service"))
@@ -141,7 +140,7 @@ def test_endpoints_on_the_hosts_network(
     net: Net, on_host: OnHost, node_clients: Mapping[str, FromNode], everywhere: Everywhere
 ) -> None:
     """They answer pods, nodes, themselves and outside, over both protocols."""
-    clients = {**net.pods(net.others), **node_clients, **net.pods(on_host.pods)}
+    clients = {**net.others, **node_clients, **net.pods(on_host.pods)}
     for protocol in PROTOCOLS:
         port = on_host.service.ports[protocol]
         places = net.ways(port)

@@ -11,7 +11,7 @@ import pytest
 from .declared import declared
 from .nodes import Node
 from .places import Places
-from .probing import FromNode, FromOutside
+from .probing import FromNode, FromOutside, FromPod
 from .stage import Stage
 from .workload import TARGET_PORT
 
@@ -39,16 +39,19 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(
-    stage: Stage, nodes: tuple[Node, ...], node_clients: Mapping[str, FromNode], outside: FromOutside
+    stage: Stage,
+    nodes: tuple[Node, ...],
+    node_clients: Mapping[str, FromNode],
+    outside: FromOutside,
+    asking_pod: FromPod,
 ) -> Scene:
     """One for this file: every test has a Service of its own in front of the same pods."""
     web = stage.pod({"app": "named", "is": "web"}, port_name="web", client=True)
     moved = stage.pod({"app": "named", "is": "moved"}, port=OTHER_PORT, port_name="web")
     admin = stage.pod({"app": "named", "is": "admin"}, port=OTHER_PORT, port_name="admin")
-    asks = stage.pod({"app": "asks"}, server=False, client=True)
-    stage.wait(web, moved, admin, asks)
+    stage.wait(web, moved, admin)
     # From one of the backends as well: a pod may be its own Service's client.
-    inside = Places((*node_clients.values(), stage.client(asks), stage.client(web)))
+    inside = Places((*node_clients.values(), asking_pod, stage.client(web)))
     return Scene(stage, web, moved, admin, inside, inside.and_from(outside), nodes)
 
 

@@ -17,7 +17,7 @@ from .declared import declared
 from .node_ports import draw
 from .nodes import Node
 from .places import Places
-from .probing import FromNode, FromOutside
+from .probing import FromNode, FromOutside, FromPod
 from .stage import Published, Stage
 from .workload import TARGET_PORT
 
@@ -74,6 +74,7 @@ def scene(
     nodes: tuple[Node, ...],
     node_clients: Mapping[str, FromNode],
     outside: FromOutside,
+    asking_pod: FromPod,
     mode: str,
     version: str,
 ) -> Scene:
@@ -81,10 +82,9 @@ def scene(
     one = stage.pod({"app": "answers", "is": "one"}, client=True)
     two = stage.pod({"app": "answers", "is": "two"})
     alone = stage.pod({"app": "alone"}, client=True)
-    asks = stage.pod({"app": "asks"}, server=False, client=True)
-    stage.wait(one, two, alone, asks)
+    stage.wait(one, two, alone)
     # From one of the backends as well: a pod may be its own Service's client.
-    inside = Places((*node_clients.values(), stage.client(asks), stage.client(one)))
+    inside = Places((*node_clients.values(), asking_pod, stage.client(one)))
     closed = declared("nodeport-closed", mode=mode, version=version).expected
     return Scene(stage, one, two, alone, inside, inside.and_from(outside), nodes, closed)
 

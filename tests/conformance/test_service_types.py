@@ -91,18 +91,20 @@ def fqdn(service: Published) -> str:
 
 @pytest.fixture(scope="module")
 def scene(
-    stage: Stage, nodes: tuple[Node, ...], node_clients: Mapping[str, FromNode], outside: FromOutside
+    stage: Stage,
+    nodes: tuple[Node, ...],
+    node_clients: Mapping[str, FromNode],
+    outside: FromOutside,
+    asking_pod: FromPod,
 ) -> Scene:
     """One for this file: every test has a Service of its own in front of the same pods."""
     mine = stage.pod({"app": "mine"}, client=True)
     other = stage.pod({"app": "other"})
-    asks = stage.pod({"app": "asks"}, server=False, client=True)
     external = stage.service({"app": "other"})
-    stage.wait(mine, other, asks)
-    pod = stage.client(asks)
+    stage.wait(mine, other)
     # Of the backend itself as well: it is its Service's client like any other.
-    inside = Places((*node_clients.values(), pod, stage.client(mine)))
-    return Scene(stage, mine, other, external, pod, inside, inside.and_from(outside), nodes)
+    inside = Places((*node_clients.values(), asking_pod, stage.client(mine)))
+    return Scene(stage, mine, other, external, asking_pod, inside, inside.and_from(outside), nodes)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import ClassVar, cast
 
 from lab.bundle import apt
@@ -16,17 +17,22 @@ ASKED = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.MULT
 
 
 class KernelSpec(Spec):
-    """A recipe of kind kernel: the oldest series that does, those tried, and the suites looked into."""
+    """A recipe of kind kernel: the oldest series that does, those tried, and the suites looked into.
+
+    `tested_only` names patches that no other series than the tested ones gets.
+    """
 
     minimum: str
     tested: tuple[str, ...] = ()
+    tested_only: tuple[str, ...] = ()
     suites: tuple[str, ...]
 
 
 class Kernel(Kind):
     """Builds `linux` (everything built in, no modules) and `config`, what it was configured with.
 
-    The recipe's patches (`*.patch`) mend the source first; one that does not apply fails the build.
+    The recipe's patches (`*.patch`) mend the source first, those of `tested_only` only where it was tried; one
+    that does not apply fails the build.
     """
 
     spec_class: ClassVar[type[Spec]] = KernelSpec
@@ -59,7 +65,7 @@ class Kernel(Kind):
         work.run(["tar", "-C", work.scratch, "-xf", archive])
         deb.unlink()
         tree = work.scratch / package
-        for mend in sorted(self.component.folder.glob("*.patch")):
+        for mend in patches(spec, self.component.folder, package):
             work.run(["patch", "-p1", "--forward", f"--input={mend}"], cwd=tree)
         make = [
             "make",
@@ -83,6 +89,20 @@ class Kernel(Kind):
         (tree / ".config").rename(work.out / "config")
         work.facts |= {"package": package, "gcc": said(["gcc", "-dumpfullversion"])}
         return version
+
+
+def patches(spec: KernelSpec, folder: Path, package: str) -> list[Path]:
+    """The recipe's patches for the source of a package (`linux-source-7.2`), in the order to apply them.
+
+    Raises:
+        BuildError: the recipe names one that it does not have.
+    """
+    found = {file.name: file for file in sorted(folder.glob("*.patch"))}
+    if missing := sorted(set(spec.tested_only) - set(found)):
+        raise BuildError(f"The recipe in {folder} has no {', '.join(missing)}, which its tested_only names.")
+    series = PACKAGE.fullmatch(package)
+    tried = series is not None and series[1] in spec.tested
+    return [file for name, file in found.items() if tried or name not in spec.tested_only]
 
 
 def unmet(fragment: str, config: str) -> list[str]:

@@ -11,6 +11,7 @@ import yaml
 from lab import paths
 from lab.bundle import apt
 from lab.bundle.kinds import disk, go, kernel, root
+from lab.bundle.runner import BuildError
 
 
 def test_the_mirror_of_one_line_sources(tmp_path: Path) -> None:
@@ -52,6 +53,30 @@ def test_an_option_that_the_kernel_does_not_take_is_named() -> None:
         "CONFIG_B: asked for n, got y",
         "CONFIG_D: asked for y, got n",
     ]
+
+
+@pytest.mark.parametrize(
+    ("package", "names"),
+    [
+        ("linux-source-7.2", ["faster.patch", "mends.patch"]),
+        ("linux-source-7.3", ["mends.patch"]),
+    ],
+)
+def test_a_patch_for_tested_series_leaves_others_alone(
+    tmp_path: Path, package: str, names: list[str]
+) -> None:
+    for name in ("mends.patch", "faster.patch", "kernel.config"):
+        (tmp_path / name).touch()
+    spec = kernel.KernelSpec(
+        kind="kernel", minimum="6.16", tested=("7.2",), tested_only=("faster.patch",), suites=("sid",)
+    )
+    assert [file.name for file in kernel.patches(spec, tmp_path, package)] == names
+
+
+def test_a_recipe_that_names_a_patch_it_does_not_have(tmp_path: Path) -> None:
+    spec = kernel.KernelSpec(kind="kernel", minimum="6.16", tested_only=("gone.patch",), suites=("sid",))
+    with pytest.raises(BuildError, match=r"no gone\.patch, which its tested_only names"):
+        kernel.patches(spec, tmp_path, "linux-source-7.2")
 
 
 def test_what_go_calls_a_program() -> None:
