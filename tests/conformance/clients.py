@@ -7,13 +7,10 @@ from functools import partial
 
 import pytest
 
-from .cluster import Cluster
 from .declared import Declared
 from .expectation import Unmet
 from .nodes import Node
-from .own import NewNamespace
 from .probing import Client, FromPod, Outcome
-from .rulebook import Rulebook
 from .stage import Stage
 from .together import at_once, each
 
@@ -21,12 +18,9 @@ REQUESTS = 12
 """That two pods of one Service both seem to be alone by chance happens in one of 2,048 cases a client."""
 
 
-@pytest.fixture(scope="session")
-def pod_clients(
-    cluster: Cluster, new_namespace: NewNamespace, rulebook: Rulebook, nodes: tuple[Node, ...]
-) -> dict[str, FromPod]:
-    """An ordinary pod to connect from on each node, by the node's name; nobody's backend."""
-    stage = Stage(cluster, new_namespace("clients"), rulebook)
+@pytest.fixture(scope="module")
+def pod_clients(stage: Stage, nodes: tuple[Node, ...]) -> dict[str, FromPod]:
+    """An ordinary pod to connect from on each node, by the node's name."""
     made = {node.name: stage.pod({}, node=node.name, client=True, server=False) for node in nodes}
     stage.wait(*made.values())
     return {node: stage.client(pod) for node, pod in made.items()}

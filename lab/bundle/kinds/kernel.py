@@ -31,8 +31,8 @@ class KernelSpec(Spec):
 class Kernel(Kind):
     """Builds `linux` (everything built in, no modules) and `config`, what it was configured with.
 
-    The recipe's patches (`*.patch`) mend the source first, those of `tested_only` only where it was tried; one
-    that does not apply fails the build.
+    The recipe's patches (`*.patch`) mend the source first, those of `tested_only` only where it was tried;
+    one that does not apply fails the build.
     """
 
     spec_class: ClassVar[type[Spec]] = KernelSpec
