@@ -205,7 +205,7 @@ def ping(scene: Scene, asker: Asker) -> str:
 
 def answered(asker: Asker, *urls: str) -> str:
     """What became of connections to these, in the words of the truth table."""
-    return "; ".join(sorted({told(one.answered, one.failures) for one in asker.client.probe(*urls, count=1)}))
+    return "; ".join(sorted({told(one.answered, one.failures) for one in asker.client.probe(*urls, count=2)}))
 
 
 def sources(scene: Scene, asker: Asker, url: str, *, asked: str = "") -> str:
