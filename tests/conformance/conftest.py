@@ -21,7 +21,7 @@ from .cluster import Cluster
 from .everywhere import everywhere
 from .nodes import Node, on_each
 from .own import copy_of_mytest, default_mytest, mytest, namespace, new_namespace, workload
-from .places import asking_pod, client, inside, node_clients, outside, outsiders, probers, tools_pod
+from .places import asking_pod, client, inside, node_clients, outside, outsiders, probers
 from .rulebook import Rulebook
 from .stage import stage
 from .subject import PROXY_MODE, Lab, OwnLab, Stranger, Subject
@@ -42,7 +42,6 @@ __all__ = [
     "pod_clients",
     "probers",
     "stage",
-    "tools_pod",
     "workload",
 ]
 

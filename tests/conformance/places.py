@@ -65,15 +65,9 @@ def probers() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tools_pod(cluster: Cluster, new_namespace: NewNamespace) -> tuple[str, str]:
-    """(namespace, name) of a pod with the network tools."""
-    return start_pod(cluster, new_namespace("tools"), "tools")
-
-
-@pytest.fixture(scope="session")
-def asking_pod(cluster: Cluster, tools_pod: tuple[str, str]) -> FromPod:
-    """The same as a client: an ordinary pod, and nobody's backend."""
-    return FromPod(cluster, *tools_pod)
+def asking_pod(cluster: Cluster, new_namespace: NewNamespace) -> FromPod:
+    """An ordinary pod with the network tools, and nobody's backend."""
+    return FromPod(cluster, *start_pod(cluster, new_namespace("tools"), "tools"))
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def samples(
     shares: dict[str, dict[str, proxy.ServiceRules]],
     nodes: tuple[Node, ...],
     outsiders: tuple[FromOutside, ...],
-    tools_pod: tuple[str, str],
+    asking_pod: FromPod,
     mode: str,
 ) -> dict[tuple[str, str], Future[Sample]]:
     """All samples of this file: (client, path) to connections. Rules first: no traffic if they are uneven."""
@@ -124,9 +124,10 @@ def samples(
             for node in nodes
         },
     ]
-    pod = FromPod(service.cluster, *tools_pod)
-    home = service.cluster.pods_on(tools_pod[0], {"run": tools_pod[1]})[tools_pod[1]]
-    rounds.append({("pod", CLUSTER_IP): work(pod, url, next(node for node in nodes if node.name == home))})
+    home = service.cluster.pods_on(asking_pod.namespace, {"run": asking_pod.pod})[asking_pod.pod]
+    rounds.append(
+        {("pod", CLUSTER_IP): work(asking_pod, url, next(node for node in nodes if node.name == home))}
+    )
     rounds += [
         {(node.name, FROM_OUTSIDE): work(outside, f"http://{node.address}:{port}", node)}
         for outside in outsiders

@@ -76,16 +76,16 @@ def test_kubernetes_is_found(cluster: Cluster, busybox: FromPod) -> None:
 
 @pytest.mark.behaviour("dns-partial-names-of-the-cluster")
 def test_search_path_leads_from_another_namespace(
-    cluster: Cluster, tools_pod: tuple[str, str], default_mytest: Exposed
+    cluster: Cluster, asking_pod: FromPod, default_mytest: Exposed
 ) -> None:
     """dig with the pod's own search path; a short name means a Service of the pod's own namespace."""
     (kubernetes,) = cluster.ports_of("default", "kubernetes")
     wanted = {name: {default_mytest.cluster_ip} for name in names(default_mytest)[1:]}
     wanted |= {name: {kubernetes.cluster_ip} for name in ("kubernetes.default", "kubernetes.default.svc")}
-    own = f"{full(default_mytest.name, tools_pod[0])} A"
-    found = ask(FromPod(cluster, *tools_pod), *(f"{name} A" for name in wanted), own)
+    own = f"{full(default_mytest.name, asking_pod.namespace)} A"
+    found = ask(asking_pod, *(f"{name} A" for name in wanted), own)
     assert {name: found[f"{name} A"].of("A") for name in wanted} == wanted
-    assert found[own] == Answer("NXDOMAIN", ()), f"no Service of that name is in {tools_pod[0]}"
+    assert found[own] == Answer("NXDOMAIN", ()), f"no Service of that name is in {asking_pod.namespace}"
 
 
 @pytest.mark.behaviour("dns-cluster-names")

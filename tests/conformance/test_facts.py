@@ -305,16 +305,16 @@ def measured(
     node_clients: Mapping[str, FromNode],
     outside: FromOutside,
     cluster: Cluster,
-    tools_pod: tuple[str, str],
+    asking_pod: FromPod,
 ) -> dict[tuple[str, str], Future[str]]:
     """Client and behaviour to what was seen: all at once, but for what a client's one prober does in turn."""
-    namespace, pod = tools_pod
+    namespace, pod = asking_pod.namespace, asking_pod.pod
     labels = {"run": pod}
     here = interface_addresses(outside.run("ip -j address show", timeout=30)).values()
     askers = [
         *(Asker(client, name, name, frozenset()) for name, client in node_clients.items()),
         Asker(
-            FromPod(cluster, *tools_pod),
+            asking_pod,
             "pod",
             cluster.pods_on(namespace, labels)[pod],
             frozenset(cluster.pods(namespace, labels).values()),

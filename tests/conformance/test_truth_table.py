@@ -95,13 +95,13 @@ def observed(
     node_clients: Mapping[str, FromNode],
     outsiders: tuple[FromOutside, ...],
     cluster: Cluster,
-    tools_pod: tuple[str, str],
+    asking_pod: FromPod,
 ) -> dict[str, Future[dict[str, list[Outcome]]]]:
     """What each client saw of each target. All at once: no target's answer depends on who else asks."""
-    home = cluster.pods_on(tools_pod[0], {"run": tools_pod[1]})[tools_pod[1]]
+    home = cluster.pods_on(asking_pod.namespace, {"run": asking_pod.pod})[asking_pod.pod]
     clients: dict[str, tuple[Client, str | None]] = {
         **{name: (client, name) for name, client in node_clients.items()},
-        "pod": (FromPod(cluster, *tools_pod), home),
+        "pod": (asking_pod, home),
         **{outside.name: (outside, None) for outside in outsiders},
     }
     cells = table(addresses.nodes)
