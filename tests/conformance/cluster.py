@@ -228,13 +228,21 @@ class Cluster:
         """What the API knows of a pod: its node, its conditions, its containers, and what was said of it."""
         found = self.api.get(Pod, pod, namespace=namespace)
         status = found.status.to_dict() if found.status else {}
-        lines = [f"node: {found.spec.nodeName if found.spec else None}, phase: {status.get('phase')}"]
+        node = found.spec.nodeName if found.spec else None
+        lines = [f"node: {node}, phase: {status.get('phase')}"]
+        lines += self.unready(node) if node else ()
         lines += [f"condition: {condition}" for condition in status.get("conditions", ())]
         lines += [f"container: {container}" for container in status.get("containerStatuses", ())]
         for event in self.api.list(Event, namespace=namespace, fields={"involvedObject.name": pod}):
             when = event.lastTimestamp or event.eventTime
             lines.append(f"event: {when} {event.reason} ({event.count or 1} times): {event.message}")
         return "\n".join(lines)
+
+    def unready(self, node: str) -> list[str]:
+        """What the API says of a node that is not Ready; nothing of one that is."""
+        status = self.api.get(NodeResource, node).status
+        told = [c for c in (status and status.conditions) or () if c.type == "Ready" and c.status != "True"]
+        return [f"{node} is not Ready since {c.lastTransitionTime}: {c.reason}: {c.message}" for c in told]
 
     def has(self, kind: type[Any], name: str, *, namespace: str | None = None) -> bool:
         """Whether there is such an object."""

@@ -65,11 +65,11 @@ def test_half_closed_connections_are_tracked_for_an_hour(service: Published, nod
         {
             "setting": "sysctl -n net.netfilter.nf_conntrack_tcp_timeout_close_wait",
             "entry": f"""bash -c '
-                exec 3<>/dev/tcp/{ip}/80
+                exec 2>&1 3<>/dev/tcp/{ip}/80
                 printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3
-                cat <&3 > /dev/null
+                cat <&3
                 sleep 0.5
-                conntrack -L -p tcp -d {ip} --state CLOSE_WAIT 2> /dev/null'""",
+                conntrack -L -p tcp -d {ip}'""",
         },
         timeout=60,
     )

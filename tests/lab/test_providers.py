@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness import MakeLab, can
@@ -15,6 +18,7 @@ from raised import (
     assert_status_tells_the_nodes,
     assert_suites_pass,
     assert_the_users_kubectl_works,
+    boots,
     raise_lab,
 )
 
@@ -98,3 +102,20 @@ def test_nodes_read_nothing_of_what_they_sent(raised: Raised, provider: str) -> 
     assert counts["packets"] > 1000, said.stdout
     # Some are: a bridge that does not know yet where a host is sends its frames everywhere. None: no column.
     assert counts.get("otherhost", 0) < counts["packets"] / 100, said.stdout
+
+
+def test_a_node_survives_a_thread_that_reads_what_the_kernel_writes(
+    raised: Raised, provider: str, tmp_path: Path
+) -> None:
+    """Without zero-page.patch its kernel writes into the page of zeros within half a minute, and dies of it."""
+    if provider != "uml":
+        pytest.skip("only user-mode nodes have a kernel of the lab's own")
+    program = tmp_path / "two_threads"
+    source = Path(__file__).with_name("two_threads.c")
+    subprocess.run(["gcc", "-static", "-pthread", "-o", program, source], check=True, timeout=60)
+    before = boots(raised.lab)
+    script = "d=$(mktemp -d) && base64 -d >$d/run && chmod +x $d/run && $d/run 40; result=$?; rm -r $d; exit $result"
+    coded = base64.b64encode(program.read_bytes()).decode()
+    said = raised.lab.named("exec", "node02", "--", "sh", "-c", script, stdin=coded, timeout=90)
+    assert said.assert_success().stdout.endswith(" 0 wrong\n"), str(said)
+    assert boots(raised.lab) == before
