@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .cluster import Cluster
 from .probing import Client
+from .waiting import wait_until
 
 DOMAIN = "cluster.local"
 """The cluster's domain."""
@@ -69,3 +71,16 @@ def ask(client: Client, *questions: str, options: str = "") -> dict[str, Answer]
     commands = {one: f"dig +search +noall +comments +answer {options} {one}" for one in questions}
     said = in_turn(client, list(commands.values()))
     return {one: Answer.read(said[command]) for one, command in commands.items()}
+
+
+def wait_known(client: Client, cluster: Cluster, name: str, address: str) -> None:
+    """Wait until each of the DNS servers leads from a name to a ClusterIP: one may hear of it later."""
+    question = f"{name} A"
+    servers = [f"@{ip}" for ip in cluster.pods("kube-system", {"k8s-app": "kube-dns"}).values()] or [""]
+
+    def known() -> bool:
+        said = {server: ask(client, question, options=server)[question].of("A") for server in servers}
+        assert all(found == {address} for found in said.values()), said
+        return True
+
+    wait_until(f"each DNS server to lead from {name} to {address}", known, timeout=KNOWN)

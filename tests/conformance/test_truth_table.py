@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from .asking import full, wait_known
 from .cluster import Cluster
 from .declared import declared
 from .expectation import Unmet
@@ -65,7 +66,9 @@ class Addresses:
 
 
 @pytest.fixture(scope="module")
-def addresses(workload: Workload, cluster: Cluster, nodes: tuple[Node, ...], rulebook: Rulebook) -> Addresses:
+def addresses(
+    workload: Workload, cluster: Cluster, nodes: tuple[Node, ...], rulebook: Rulebook, asking_pod: FromPod
+) -> Addresses:
     """A NodePort Service with three pods, one without any, and a node port that nobody has."""
     service = Exposed(workload, "mytest").expose(kind="NodePort")
     empty = f"empty-{secrets.token_hex(3)}"
@@ -76,6 +79,7 @@ def addresses(workload: Workload, cluster: Cluster, nodes: tuple[Node, ...], rul
     (empty_port,) = cluster.ports_of(workload.namespace, empty)
     assert full_port.node_port
     assert empty_port.node_port
+    wait_known(asking_pod, cluster, full(service.name, service.namespace), full_port.cluster_ip)
     taken = {port.node_port for port in cluster.ports()}
     return Addresses(
         service=service,
