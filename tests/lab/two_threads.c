@@ -36,10 +36,9 @@ int main(int count, char **arguments)
 			return 2;
 	for (time_t end = time(0) + atoi(arguments[1]); time(0) < end; rounds++) {
 		madvise(region, PAGES * PAGE, MADV_DONTNEED);
-		/* From the last, as the kernel may bring in what comes next. */
-		for (char *page = region + (PAGES - 1) * PAGE; page >= region; page -= PAGE) {
+		for (char *page = region; page < region + PAGES * PAGE; page += PAGE) {
 			wanted = page;
-			if (fstat(folder, (struct stat *)page))
+			if (fstat(folder, (struct stat *)(page + 64)))
 				return 2;
 		}
 	}
