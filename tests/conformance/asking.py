@@ -75,11 +75,11 @@ def ask(client: Client, *questions: str, options: str = "") -> dict[str, Answer]
 
 def wait_known(client: Client, cluster: Cluster, name: str, address: str) -> None:
     """Wait until each of the DNS servers leads from a name to a ClusterIP: one may hear of it later."""
-    question = f"{name} A"
-    servers = [f"@{ip}" for ip in cluster.pods("kube-system", {"k8s-app": "kube-dns"}).values()] or [""]
+    servers = cluster.pods("kube-system", {"k8s-app": "kube-dns"}).values()
+    questions = [f"@{ip} {name} A" for ip in servers] or [f"{name} A"]
 
     def known() -> bool:
-        said = {server: ask(client, question, options=server)[question].of("A") for server in servers}
+        said = {question: answer.of("A") for question, answer in ask(client, *questions).items()}
         assert all(found == {address} for found in said.values()), said
         return True
 

@@ -108,7 +108,7 @@ def test_nodes_read_nothing_of_what_they_sent(raised: Raised, provider: str) -> 
 def test_a_node_survives_a_thread_that_reads_what_the_kernel_writes(
     raised: Raised, provider: str, tmp_path: Path
 ) -> None:
-    """With neither zero-page.patch nor fault-ahead.patch it writes into the page of zeros, and dies."""
+    """Without zero-page.patch its kernel writes into the page of zeros, and dies of it within 40 s."""
     if provider != "uml":
         pytest.skip("only user-mode nodes have a kernel of the lab's own")
     if not shutil.which("gcc"):

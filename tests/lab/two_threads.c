@@ -30,12 +30,15 @@ int main(int count, char **arguments)
 
 	if (count != 2 || region == MAP_FAILED || folder < 0)
 		return 2;
+	/* Where reads are at random, fault-ahead.patch leaves them the page of zeros. */
+	madvise(region, PAGES * PAGE, MADV_RANDOM);
 	wanted = region;
 	for (int i = 0; i < READERS; i++)
 		if (pthread_create(&readers[i], 0, reader, 0))
 			return 2;
 	for (time_t end = time(0) + atoi(arguments[1]); time(0) < end; rounds++) {
 		madvise(region, PAGES * PAGE, MADV_DONTNEED);
+		/* 64 bytes in: the form that has been seen to end a kernel. */
 		for (char *page = region; page < region + PAGES * PAGE; page += PAGE) {
 			wanted = page;
 			if (fstat(folder, (struct stat *)(page + 64)))
