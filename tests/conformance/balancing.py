@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
 from collections.abc import Iterator
 
@@ -18,17 +17,17 @@ from lightkube.types import PatchType
 from .nodes import Node
 from .probing import FromOutside
 from .stage import Published
+from .worker import share
 
-WORKERS = 4
-WORKER = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0")[2:]) % WORKERS
-#: The last numbers of this worker's addresses, in an order of its own, again and again.
-NUMBERS = itertools.cycle(random.sample(range(WORKERS + WORKER, 255, WORKERS), k=250 // WORKERS))
+LAST = share(range(1, 255))
+"""The last numbers of this process's addresses."""
+NUMBERS = itertools.cycle(random.sample(LAST, k=len(LAST)))
 
 
 def free_address() -> str:
     """An address of TEST-NET-2 (RFC 5737) that no other Service has.
 
-    Each of pytest's workers draws from its own, and none again before it has drawn the 61 others.
+    Each process of pytest draws from its own, and none again before it has drawn all others.
     """
     return f"198.51.100.{next(NUMBERS)}"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from .cluster import Cluster
+from .worker import share
 
 RANGE = range(30000, 32768)
 """The API server's `--service-node-port-range`, by default."""
@@ -13,8 +12,6 @@ STATIC = RANGE[:86]
 
 Source: KEP-3668, "Reserve NodePorts": min(max(16, 2768 / 32), 128) of them.
 """
-WORKERS = 8
-"""How many processes of pytest may draw ports beside each other, each from its own share."""
 
 
 def draw(cluster: Cluster) -> int:
@@ -22,6 +19,5 @@ def draw(cluster: Cluster) -> int:
 
     Once its Service is gone nobody else gets it, so that a test may see that nothing answers there.
     """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     taken = {port.node_port for port in cluster.ports()}
-    return next(number for number in STATIC[worker % WORKERS :: WORKERS] if number not in taken)
+    return next(number for number in share(STATIC) if number not in taken)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from dataclasses import dataclass
 
 import pytest
 from lightkube.resources.core_v1 import Pod
 
+from . import host_ports
 from .nodes import Node
 from .probing import Client, FromNode, FromOutside
 from .stage import SERVER, Manifest, Stage
@@ -16,14 +15,6 @@ from .waiting import wait_until
 from .workload import TARGET_PORT
 
 LOOPBACK = "127.0.0.1"
-WORKERS = 40
-"""Ports that each of pytest-xdist's workers draws from."""
-
-
-def draw() -> int:
-    """A host port of this worker's own, outside of the NodePorts' range and what kernels choose from."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return 20_000 + worker * WORKERS + secrets.randbelow(WORKERS)
 
 
 def publish(stage: Stage, node: Node, port: int, *, ip: str | None = None, protocol: str = "TCP") -> str:
@@ -52,7 +43,7 @@ class Published:
 @pytest.fixture(scope="module")
 def published(stage: Stage, nodes: tuple[Node, ...]) -> Published:
     """Three pods that do not conflict, Ready."""
-    node, port = nodes[-1], draw()
+    node, port = nodes[-1], host_ports.draw()
     found = Published(
         node,
         port,
@@ -97,7 +88,7 @@ def test_the_same_port_is_refused_until_it_is_free(
     stage: Stage, nodes: tuple[Node, ...], outside: FromOutside, ip: str | None
 ) -> None:
     """The second pod stays Pending, told why; once the first is gone it runs and the port is its own."""
-    node, port = nodes[-1], draw() + 10 * WORKERS
+    node, port = nodes[-1], host_ports.draw()
     address = node.address if ip else None
     first = publish(stage, node, port, ip=node.address)
     stage.wait(first)

@@ -6,12 +6,12 @@ requests that one of three is left out by chance in less than one of 10^10 runs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
 
+from . import host_ports
 from .everywhere import Everywhere, ask, assert_each_sees, check, target
 from .net import ECHO_PORT, PROTOCOLS, Net, assert_whole, both, echo
 from .nodes import Node
@@ -19,8 +19,8 @@ from .probing import Client, FromNode, FromPod
 from .stage import Published, Stage
 from .workload import TARGET_PORT
 
-HOST_PORT = 18180 + 2 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-"""A port of the nodes, and the next, for this worker's pods on the host's network."""
+HOST_PORT, HOST_ECHO_PORT = host_ports.draw(), host_ports.draw()
+"""Where the pods on their nodes' network listen."""
 ENOUGH = 20
 """Requests to each target; a position has three or four: 3 times (2/3)^60 is 8e-11."""
 
@@ -119,12 +119,12 @@ def on_host(net: Net, stage: Stage, nodes: tuple[Node, ...]) -> OnHost:
             node=node.name,
             port=HOST_PORT,
             client=True,
-            command=echo(HOST_PORT + 1),
+            command=echo(HOST_ECHO_PORT),
             hostNetwork=True,
         )
         for node in (nodes[0], nodes[-1])
     }
-    service = stage.service(labels, ports=both(HOST_PORT, HOST_PORT + 1), type="NodePort")
+    service = stage.service(labels, ports=both(HOST_PORT, HOST_ECHO_PORT), type="NodePort")
     stage.settle(service, list(pods.values()), port="http")
     assert len(net.others) == len(nodes)
     return OnHost(service, pods, frozenset(uname(stage.client(pod)) for pod in pods.values()))

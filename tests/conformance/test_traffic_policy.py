@@ -8,13 +8,12 @@ NodePort drops is asked from outside.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from functools import partial
 
 import pytest
 
+from . import host_ports
 from .clients import addresses, assert_as_declared, assert_by_node, assert_from
 from .declared import Declared, declared
 from .neighbours import own_address
@@ -26,10 +25,8 @@ from .workload import TARGET_PORT
 
 LABELS, HOST_LABELS = {"app": "policy"}, {"app": "policy-on-host"}
 REQUESTS = 10
-WORKER = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0")[2:])
-HOST_PORT = 18000 + 400 * (WORKER % 8) + secrets.randbelow(400)
-"""Where mytest listens on the nodes themselves: each worker draws from its own ports, and not twice the same,
-for a run that was killed may have left its pods."""
+HOST_PORT = host_ports.draw()
+"""Where mytest listens on the nodes themselves."""
 
 
 @pytest.fixture(scope="module")
