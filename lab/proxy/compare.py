@@ -28,6 +28,12 @@ class Difference:
     raw: tuple[str, ...] = ()
     """The rules as dumped; empty where there are none."""
 
+    @property
+    def about(self) -> tuple[object, ...]:
+        """Which thing of which node differs, be it in this way or in another."""
+        whole = (self.layer, self.expected, self.seen) if self.frontend is None else ()
+        return (self.node, self.frontend, *whole)
+
     def __str__(self) -> str:
         where = " ".join(str(part) for part in (self.service, self.frontend) if part)
         text = f"{self.node} {self.mode}: {where or 'node'} {self.layer}"
@@ -81,8 +87,8 @@ def _of_node(expected: NodeRules, seen: NodeRules) -> Iterator[tuple[str, str, s
         yield "faults", "none", fault
     for layer in ("cluster_ips", "bound_addresses", "health_check_ports"):
         want, have = getattr(expected, layer), getattr(seen, layer)
-        if want != have:
-            yield layer, _listed(map(str, want)), _listed(map(str, have))
+        for one in sorted(want ^ have):
+            yield (layer, str(one), "not there") if one in want else (layer, "not there", str(one))
     if expected.dropped_cidrs and expected.dropped_cidrs != seen.dropped_cidrs:
         yield "dropped_cidrs", _listed(expected.dropped_cidrs), _listed(seen.dropped_cidrs)
     # Only rules about ClusterIPs or policy Local tell how pods are known.

@@ -21,7 +21,7 @@ from .cluster import Cluster
 from .everywhere import everywhere
 from .nodes import Node, on_each
 from .own import copy_of_mytest, default_mytest, mytest, namespace, new_namespace, workload
-from .places import asking_pod, client, inside, node_clients, outside, outsiders, probers
+from .places import asking_pod, client, inside, node_clients, outside, outsiders, stays
 from .rulebook import Rulebook
 from .stage import stage
 from .subject import PROXY_MODE, Lab, OwnLab, Stranger, Subject
@@ -40,8 +40,8 @@ __all__ = [
     "outside",
     "outsiders",
     "pod_clients",
-    "probers",
     "stage",
+    "stays",
     "workload",
 ]
 

@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 
 import testinfra
 
+from .shell import SHELLS
 from .together import at_once
 
 T = TypeVar("T")
 MARK = "--8<-- kube-service-lab"
+SLACK = 15
+"""Seconds that a script's way there and back may take, besides the script."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Node:
     def over_ssh(cls, name: str, address: str, ssh_config: Path, *, sudo: bool = False) -> Node:
         """The node as the lab's own ssh configuration reaches it; `sudo` where that is not as root."""
         host = testinfra.get_host(f"ssh://{name}", ssh_config=str(ssh_config), sudo=sudo)
-        return cls(name, address, host, ("ssh", "-F", str(ssh_config), name))
+        way = ("ssh", "-F", str(ssh_config), name, *(["sudo"] if sudo else []))
+        return cls(name, address, host, way)
 
     @classmethod
     def in_pod(
@@ -71,13 +75,16 @@ class Node:
             timeout: seconds after which the node ends the script.
             check: whether an exit status other than 0 is a failure.
         """
-        # Quoted here: testinfra's own quoting would take every % of the preparation for its own.
         command = f"timeout -k 2 {timeout:g} sh -c {shlex.quote(script)}"
-        result = self.host.run(f"{self.prepare}\n{command}" if self.prepare else command)
-        if check and result.rc != 0:
-            ended = f"ended after {timeout:g} s" if result.rc in (124, 137) else f"exit status {result.rc}"
-            raise AssertionError(f"{self.name}: {ended}: {script}\n{result.stdout}{result.stderr}")
-        return str(result.stdout)
+        result = SHELLS.run(self.argv("sh"), command, timeout=timeout + SLACK)
+        if check and result.status != 0:
+            ended = (
+                f"ended after {timeout:g} s"
+                if result.status in (124, 137)
+                else f"exit status {result.status}"
+            )
+            raise AssertionError(f"{self.name}: {ended}: {script}\n{result.out}{result.err}")
+        return result.out
 
     def run_all(self, scripts: Mapping[str, str], *, timeout: float = 30) -> dict[str, str]:
         """Several readings in one round trip: label to what its script printed, its errors with it."""

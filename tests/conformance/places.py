@@ -16,6 +16,7 @@ from .nodes import Node
 from .own import NewNamespace, start_pod
 from .prober import PROBERS
 from .probing import DROPPED, TOLD, Client, FromNode, FromOutside, FromPod, Outcome
+from .shell import SHELLS
 from .subject import Subject
 from .together import at_once, each
 
@@ -58,10 +59,11 @@ class Places:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def probers() -> Iterator[None]:
-    """Ends those that stayed."""
+def stays() -> Iterator[None]:
+    """Ends the probers and shells that stayed at their places."""
     yield
     PROBERS.end()
+    SHELLS.end()
 
 
 @pytest.fixture(scope="session")

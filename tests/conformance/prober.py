@@ -82,14 +82,19 @@ class Prober:
 
     def end(self) -> None:
         """End it, as it does itself when its input ends."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
-        try:
-            self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Close its pipes, on which it shall end, and end it if it does not."""
+    for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+        with contextlib.suppress(OSError):
+            pipe.close()
+    try:
+        process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Probers:
@@ -133,4 +138,4 @@ class Probers:
 
 
 PROBERS = Probers()
-"""This session's; its fixture `probers` ends them."""
+"""This session's; its fixture `stays` ends them."""

@@ -17,12 +17,14 @@ from .own import NewNamespace
 from .probing import FromPod
 from .rulebook import Rulebook
 from .waiting import wait_until
-from .workload import POD_START, TARGET_PORT
+from .workload import POD_START, TARGET_PORT, readiness_probe
 
 Manifest = dict[str, Any]
 SERVER, CLIENT = "mytest", "client"
 """Names of a pod's containers: the one that answers, and the one with the network tools."""
 HOUR = "3600"
+GATE = "kube-service-lab/serves"
+"""The readiness gate of a pod that shall not be Ready of its own accord."""
 POD_IP = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 """The pod's own address, for commands in its containers."""
 
@@ -121,8 +123,7 @@ class Stage:
             drain: seconds that mytest goes on answering once the pod is told to stop.
             port: where mytest listens.
             port_name: the container port's name, for Services whose targetPort is a name.
-            ready: False: the pod runs, and is not Ready until `touch /tmp/ready` in its `client` (which it
-                has then).
+            ready: False: the pod runs, and is not Ready until `set_ready`: it has a readiness gate.
             grace: seconds between SIGTERM and SIGKILL at most, terminationGracePeriodSeconds.
             command: what its `client` runs while nobody connects from it; its environment has `POD_IP`.
             spec: more of the pod's spec: `hostNetwork`, `hostname`, `subdomain`, `dnsConfig`…
@@ -135,15 +136,13 @@ class Stage:
             address = "$(POD_IP)" if spec.get("hostNetwork") else ""
             words = [f"--listen={address}:{port}", f"--drain={drain:g}s"]
             opened = {"containerPort": port, **({"name": port_name} if port_name else {})}
-            probe = {"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1}
-            serves = {"args": words, "ports": [opened], "readinessProbe": probe}
+            serves = {"args": words, "ports": [opened], "readinessProbe": readiness_probe(port)}
             containers.append({**self._container(SERVER), **serves})
-        if client or not ready:
+        if client:
             containers.append({**self._container("tools"), "name": CLIENT, "command": list(command)})
-        if not ready:
-            gate = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1}
-            containers[-1]["readinessProbe"] = gate
         whole: Manifest = {"terminationGracePeriodSeconds": grace, "containers": containers, **spec}
+        if not ready:
+            whole["readinessGates"] = [{"conditionType": GATE}]
         if node is not None:
             # Not spec.nodeName, which no admission and no scheduler looks at.
             whole["affinity"] = {"nodeAffinity": _only(node)}
@@ -185,11 +184,10 @@ class Stage:
                 evidence=partial(self.cluster.story, self.namespace, pod),
             )
 
-    def ready(self, *pods: str) -> None:
-        """Make pods Ready that were made with `ready=False`."""
-        for pod in pods:
-            said = self.cluster.execute(self.namespace, pod, ["touch", "/tmp/ready"], container=CLIENT)
-            assert not said, f"{pod}: {said}"
+    def set_ready(self, pod: str, ready: bool = True) -> None:
+        """Open or close the gate (KEP-580) of a pod made with `ready=False`, as a controller does."""
+        status = {"conditions": [{"type": GATE, "status": str(ready)}]}
+        self.cluster.api.patch(Pod.Status, pod, {"status": status}, namespace=self.namespace)
 
     def settle(self, service: Published, pods: Collection[str], *, port: str = "") -> None:
         """Until exactly these pods are the Service's ready endpoints, and every node's rules say so."""

@@ -13,8 +13,9 @@ from .cluster import Cluster
 from .declared import declared
 from .nodes import Node
 from .probing import DROPPED, TOLD, Client, FromNode, FromPod
+from .rulebook import Rulebook
 from .subject import Subject
-from .waiting import PROGRAMMED, wait_until
+from .waiting import wait_until
 from .workload import POD_START, TARGET_PORT, Exposed, mytest_pod, service_manifest
 
 GREETING = re.compile(r"Hello Kubernetes bootcamp! \| Running on: (\S+) \| v=1")
@@ -49,17 +50,14 @@ def test_answers(inside: Client, default_mytest: Exposed) -> None:
 
 
 @pytest.mark.behaviour("clusterip-answers-udp")
-def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed, mode: str) -> None:
+def test_answers_over_udp(inside: Client, cluster: Cluster, mytest: Exposed, rulebook: Rulebook) -> None:
     manifest = mytest.manifest()
     manifest["spec"]["ports"][0]["protocol"] = "UDP"
     cluster.apply({**manifest, "metadata": {"name": f"{mytest.name}-udp", "namespace": mytest.namespace}})
     (port,) = cluster.ports_of(mytest.namespace, f"{mytest.name}-udp")
     target = f"{port.cluster_ip}:{port.number}"
-    wait_until(
-        f"{inside.name} to reach {target} over UDP",
-        lambda: inside.probe(target, count=1, udp=True, timeout=DROPPED)[0].answered,
-        timeout=PROGRAMMED[mode],
-    )
+    mytest.workload.settle(service=f"{mytest.name}-udp")
+    rulebook.settle()
     (outcome,) = inside.probe(target, count=30, udp=True)
     outcome.assert_all_answered(by=set(mytest.workload.pods()))
 
@@ -92,7 +90,7 @@ def test_other_port_is_not_served(node: Node, mode: str, version: str, default_m
 
 
 @pytest.mark.behaviour("hairpin")
-def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str, mode: str) -> None:
+def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str, rulebook: Rulebook) -> None:
     """Hairpin: the answer has to come back through the node, so its source is masqueraded."""
     name = f"hairpin-{secrets.token_hex(3)}"
     server = mytest_pod(cluster, name)["containers"]
@@ -112,10 +110,6 @@ def test_pod_reaches_itself_through_its_service(cluster: Cluster, namespace: str
     (port,) = cluster.ports_of(namespace, name)
     pod = FromPod(cluster, namespace, name, "client")
     url = f"http://{port.cluster_ip}:80"
-    wait_until(
-        f"{name} to reach itself",
-        lambda: pod.probe(url, count=1, timeout=DROPPED)[0].answered,
-        timeout=PROGRAMMED[mode],
-    )
+    rulebook.settle()
     (outcome,) = pod.probe(url, count=20)
     outcome.assert_all_answered(by={name})

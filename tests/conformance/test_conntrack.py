@@ -152,7 +152,7 @@ def test_flow_is_answered_once_an_unready_endpoint_is_ready(
     )
     wait_until(f"mytest in {pod} to serve", lambda: serves(stage, pod), timeout=POD_START)
     assert not flow.answers(), "nobody may answer before an endpoint is ready"
-    stage.ready(pod)
+    stage.set_ready(pod)
     stage.settle(service, {pod})
     wanted = {"flow": pod}
     assert last_answers({"flow": flow}, wanted, timeout=PROGRAMMED[mode]) == wanted

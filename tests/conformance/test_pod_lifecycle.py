@@ -20,7 +20,6 @@ from .workload import POD_START, TARGET_PORT
 
 LAST = 150
 """Seconds that a pod on its way out has left, and answers: more than the tests take. Its end is forced."""
-GATE = "kube-service-lab/serves"
 
 
 def wait_until_leaving(stage: Stage, pod: str) -> None:
@@ -90,8 +89,8 @@ def test_one_pod_takes_over_by_readiness_gates_without_a_failed_request(
     stage: Stage, node_clients: Mapping[str, FromNode], everywhere: Everywhere
 ) -> None:
     """Blue serves until green does; whoever asks meanwhile is answered by one of them."""
-    labels, gates = {"app": "blue-green"}, [{"conditionType": GATE}]
-    blue, green = (stage.pod(labels, readinessGates=gates) for _ in range(2))
+    labels = {"app": "blue-green"}
+    blue, green = (stage.pod(labels, ready=False) for _ in range(2))
     service = stage.service(labels)
     for pod in (blue, green):
         wait_until(
@@ -101,7 +100,7 @@ def test_one_pod_takes_over_by_readiness_gates_without_a_failed_request(
             evidence=partial(stage.cluster.story, stage.namespace, pod),
         )
     assert not service.endpoints(), "a pod serves before its readiness gate is open"
-    set_gate(stage, blue, "True")
+    stage.set_ready(blue)
     stage.settle(service, [blue])
     check(ask(everywhere.inside, [service.url], count=10), lambda one: one.assert_all_answered(by={blue}))
     done = Event()
@@ -111,9 +110,9 @@ def test_one_pod_takes_over_by_readiness_gates_without_a_failed_request(
             for position, client in node_clients.items()
         }
         try:
-            set_gate(stage, green, "True")
+            stage.set_ready(green)
             stage.settle(service, [blue, green])
-            set_gate(stage, blue, "False")
+            stage.set_ready(blue, False)
             stage.settle(service, [green])
         finally:
             done.set()
@@ -136,11 +135,3 @@ def has_condition(stage: Stage, pod: str, kind: str) -> bool:
     """Whether a condition of the pod is true."""
     status = stage.cluster.api.get(Pod, pod, namespace=stage.namespace).status
     return any(one.type == kind and one.status == "True" for one in (status and status.conditions) or ())
-
-
-def set_gate(stage: Stage, pod: str, status: str) -> None:
-    """Open or close a pod's readiness gate, as its controller would."""
-    condition = {"type": GATE, "status": status}
-    stage.cluster.api.patch(
-        Pod.Status, pod, {"status": {"conditions": [condition]}}, namespace=stage.namespace
-    )

@@ -20,6 +20,11 @@ POD_START = 120.0
 """Seconds a pod may take to start or to go on a busy two-core host; a wait, not a promise."""
 
 
+def readiness_probe(port: int = TARGET_PORT) -> dict[str, Any]:
+    """Of a container of mytest. The kubelet asks as soon as the container has started, and so on."""
+    return {"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1}
+
+
 def service_manifest(
     namespace: str,
     name: str,
@@ -61,7 +66,7 @@ def mytest_pod(cluster: Cluster, name: str) -> dict[str, Any]:
             {
                 **cluster.container("mytest"),
                 "ports": [{"containerPort": TARGET_PORT}],
-                "readinessProbe": {"httpGet": {"path": "/healthz", "port": TARGET_PORT}, "periodSeconds": 1},
+                "readinessProbe": readiness_probe(),
             }
         ],
     }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from lab.proxy.compare import Difference
+from lab.proxy.model import Frontend
+from lab.verify.reconcile import SETTLE as PROGRAMMED
 
 
 @pytest.fixture
@@ -27,45 +31,76 @@ def suites(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return SimpleNamespace(rulebook=rulebook, waiting=waiting, now=now, slept=slept)
 
 
-class Cluster:
-    """Nodes that come to agree at a reading of their own, and objects that change at one."""
+def difference(node: str, ip: str, seen: str) -> Difference:
+    """Of a frontend with this address; `-`: of a node without rules."""
+    front, layer = (None, "faults") if ip == "-" else (Frontend(ip, 80, "TCP"), "backends")
+    return Difference(
+        node=node, mode="iptables", service=None, frontend=front, layer=layer, expected="it", seen=seen
+    )
 
-    def __init__(self, suites: SimpleNamespace, behind: dict[str, int], objects: list[str]) -> None:
-        self.behind, self.said = dict(behind), objects
+
+class Cluster:
+    """An API and nodes that say, at each reading, the next of what they are given, and then the last."""
+
+    def __init__(
+        self, suites: SimpleNamespace, nodes: dict[str, list[list[str]]], objects: Sequence[str] = ("a",)
+    ) -> None:
+        """`nodes`: by node and reading, the addresses where rules and API differ."""
+        self.said, self.differ = list(objects), {name: list(all_of) for name, all_of in nodes.items()}
         self.read: list[tuple[str, ...]] = []
-        nodes = tuple(SimpleNamespace(name=name) for name in behind)
+        named = tuple(SimpleNamespace(name=name) for name in nodes)
 
         class Book(suites.rulebook.Rulebook):  # type: ignore[misc, name-defined]
             def objects(book) -> Any:  # noqa: N805
-                return self.said.pop(0) if len(self.said) > 1 else self.said[0]
+                return following(self.said)
 
-            def disagreements(book, _objects: object, nodes: Iterable[Any]) -> dict[str, list[str]]:  # noqa: N805
+            def disagreements(book, _objects: object, nodes: Iterable[Any]) -> list[Difference]:  # noqa: N805
                 names = tuple(node.name for node in nodes)
                 self.read.append(names)
-                for name in names:
-                    self.behind[name] -= 1
-                return {name: ["late"] for name in names if self.behind[name] >= 0}
+                seen = f"reading {len(self.read)}"
+                return [difference(name, ip, seen) for name in names for ip in following(self.differ[name])]
 
-        self.book = Book(None, None, nodes, "iptables")
+        self.book = Book(None, None, named, "iptables")
+
+
+def following(given: list[Any]) -> Any:
+    return given.pop(0) if len(given) > 1 else given[0]
 
 
 def test_a_node_that_agrees_is_not_read_again(suites: SimpleNamespace) -> None:
-    cluster = Cluster(suites, {"master": 0, "node01": 2, "node02": 1}, ["a"])
+    nodes: dict[str, list[list[str]]]
+    nodes = {"master": [[]], "node01": [["10.0.0.1"], ["10.0.0.1"], []], "node02": [["10.0.0.1"], []]}
+    cluster = Cluster(suites, nodes)
     cluster.book.settle()
     assert cluster.read == [("master", "node01", "node02"), ("node01", "node02"), ("node01",)]
 
 
-def test_every_node_is_read_again_once_the_api_says_otherwise(suites: SimpleNamespace) -> None:
-    cluster = Cluster(suites, {"master": 0, "node01": 2}, ["a", "a", "b"])
+def test_what_others_change_meanwhile_is_not_waited_for(suites: SimpleNamespace) -> None:
+    """10.0.0.1 is settled in the second reading, 10.0.0.2 in the third; nobody asked for 10.0.0.3."""
+    nodes = {"node01": [["10.0.0.1", "10.0.0.2"], ["10.0.0.2", "10.0.0.3"], ["10.0.0.1", "10.0.0.3"], []]}
+    cluster = Cluster(suites, nodes, ["a", "b", "c"])
     cluster.book.settle()
-    assert cluster.read == [("master", "node01"), ("node01",), ("master", "node01")]
+    assert len(cluster.read) == 3
+
+
+def test_what_differs_in_another_way_is_waited_for_still(suites: SimpleNamespace) -> None:
+    cluster = Cluster(suites, {"node01": [["10.0.0.1"], ["10.0.0.1"], []]}, ["a", "b"])
+    cluster.book.settle()
+    assert len(cluster.read) == 3
+
+
+def test_a_dump_that_failed_settles_nothing(suites: SimpleNamespace) -> None:
+    """What should be gone is not seen to be gone by a reading without any rules."""
+    cluster = Cluster(suites, {"node01": [["10.0.0.1"], ["-"], ["10.0.0.1"], []]})
+    cluster.book.settle()
+    assert len(cluster.read) == 4
 
 
 def test_a_node_that_stays_behind_is_told(suites: SimpleNamespace) -> None:
-    cluster = Cluster(suites, {"master": 0, "node01": 10_000}, ["a"])
-    with pytest.raises(pytest.fail.Exception, match="rules still differ:\nlate"):
+    cluster = Cluster(suites, {"master": [[]], "node01": [["10.0.0.1", "10.0.0.2"], ["10.0.0.2"]]})
+    with pytest.raises(pytest.fail.Exception, match=r"still differ:\nnode01 iptables: 10.0.0.2:80/TCP .*$"):
         cluster.book.settle()
-    assert suites.now[0] < suites.rulebook.SETTLED
+    assert PROGRAMMED["iptables"] < suites.now[0] < suites.rulebook.SETTLED
 
 
 def test_a_reading_that_takes_long_is_not_begun_again_at_once(suites: SimpleNamespace) -> None:

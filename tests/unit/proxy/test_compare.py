@@ -113,6 +113,23 @@ def test_the_node_as_a_whole(changes: dict[str, Any], layer: str) -> None:
     assert layers(replace(NODE, **changes)) == [layer]
 
 
+def test_addresses_of_the_node_differ_one_by_one() -> None:
+    expected = replace(NODE, bound_addresses=frozenset({"10.96.0.1", "10.96.0.2"}))
+    other = replace(NODE, bound_addresses=frozenset({"10.96.0.2", "10.96.0.3"}))
+    found = compare(expected, other, node="node02")
+    assert [(one.expected, one.seen) for one in found] == [
+        ("10.96.0.1", "not there"),
+        ("not there", "10.96.0.3"),
+    ]
+    assert len({one.about for one in found}) == 2
+
+
+def test_a_service_that_differs_in_two_ways_is_one_thing() -> None:
+    first, second = compare(NODE, seen(backends=BACKENDS[:1], refusal=Refusal.REJECT), node="node02")
+    assert first.about == second.about
+    assert first.about != replace(first, node="node01").about
+
+
 def test_service_cidrs_are_compared_if_given() -> None:
     guarded = replace(NODE, dropped_cidrs=("10.96.0.0/12",))
     assert layers(NODE, guarded) == ["dropped_cidrs"]
