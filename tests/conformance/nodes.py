@@ -68,7 +68,7 @@ class Node:
     def run(self, script: str, *, timeout: float = 30, check: bool = True) -> str:
         """What a shell script printed on this node.
 
-        A round trip costs up to 0.7 s on a user-mode node: put many readings in one script.
+        Programs are slow to start on a user-mode node: put many readings in one script.
 
         Args:
             script: for /bin/sh.

@@ -8,11 +8,11 @@ import secrets
 import pytest
 from lightkube import ApiError
 
-from .cluster import Cluster, Port
+from .cluster import Cluster
 from .declared import declared
-from .everywhere import Everywhere, Outcomes, ask, check, target
+from .everywhere import Everywhere, target
 from .net import PROTOCOLS, both
-from .probing import DROPPED, TOLD
+from .places import Places
 from .rulebook import Rulebook
 from .stage import Published, Stage
 
@@ -55,13 +55,12 @@ def test_node_port_is_updated(
     changed = {name: (before[name].node_port, after[name].node_port) for name in PROTOCOLS}
     assert all(old != new for old, new in changed.values()), changed
     rulebook.settle()
-    entry = declared("nodeport-closed", mode=mode, version=version)
     for protocol in PROTOCOLS:
         everywhere.assert_answered(after[protocol], {pod})
-        # A datagram's refusal is an ICMP message that the kernel may hold back; a connection tries again.
-        kind = entry.expected if protocol == "http" else None
-        closed = old_node_ports(everywhere, before[protocol])
-        check(closed, lambda outcome, kind=kind: outcome.assert_none_answered(kind=kind))  # type: ignore[misc]
+    anywhere = Places((*everywhere.inside.values(), *everywhere.outside.values()))
+    http, udp = ([target(before[name], address) for address in everywhere.addresses] for name in PROTOCOLS)
+    anywhere.miss(*http, kind=declared("nodeport-closed", mode=mode, version=version).expected)
+    anywhere.miss_by_udp(*udp)
 
 
 def renumber(service: Published, cluster: Cluster) -> None:
@@ -78,11 +77,3 @@ def renumber(service: Published, cluster: Cluster) -> None:
         else:
             return
     raise AssertionError("five times others took the NodePorts that were free a moment before")
-
-
-def old_node_ports(everywhere: Everywhere, port: Port) -> Outcomes:
-    """A NodePort that was, from everywhere."""
-    clients = {**everywhere.inside, **everywhere.outside}
-    places = [target(port, address) for address in everywhere.addresses]
-    udp = port.protocol == "UDP"
-    return ask(clients, places, count=1, udp=udp, timeout=DROPPED if udp else TOLD)
