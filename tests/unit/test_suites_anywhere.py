@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,8 +67,9 @@ def conformance(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def subject(conformance: ModuleType, given: Given) -> Any:
-    return conformance.Stranger.of(given)
+def subject(conformance: ModuleType, given: Given) -> Iterator[Any]:
+    yield conformance.Stranger.of(given)
+    importlib.import_module("conformance.shell").SHELLS.end()
 
 
 def test_a_node_is_a_pod_that_is_entered_by_kubectl(subject: Any, given: Given) -> None:
@@ -77,7 +79,8 @@ def test_a_node_is_a_pod_that_is_entered_by_kubectl(subject: Any, given: Given) 
     assert node.run("printf '%s|' \"$NODE\" 'a b'") == "/host|a b|"
     asked, *_ = (given.kubectl.parent / "asked").read_text().splitlines()
     said = asked.partition(" -- ")[0].split()
-    assert said == [str(given.kubeconfig), "-n", given.run, "-c", "view", "exec", "view-1"]
+    where = [f"--namespace={given.run}", "view-1", "--container=view"]
+    assert said == [str(given.kubeconfig), "exec", "--stdin", *where]
 
 
 def test_what_fails_in_a_pod_fails_and_is_bounded(subject: Any) -> None:
