@@ -50,7 +50,8 @@ def echo(stage: Stage, nodes: tuple[Node, ...]) -> Echo:
     client = stage.pod({"run": "client"}, node=nodes[-2].name, client=True, server=False)
     service = stage.service(labels, ports=[{"port": ECHO, "targetPort": ECHO}])
     stage.wait(server, client)
-    dump = f"tcpdump -Z root -n -l -S -i eth0 tcp port {ECHO}"
+    # Written down at once: otherwise what was seen last comes up to a second later.
+    dump = f"tcpdump -Z root --immediate-mode -n -l -S -i eth0 tcp port {ECHO}"
     quietly = "2> /dev/null < /dev/null &"
     stage.client(server).run(
         f"{dump} >> {SEEN} {quietly}\nsocat TCP-LISTEN:{ECHO},fork,reuseaddr EXEC:cat > /dev/null {quietly}",
@@ -93,22 +94,29 @@ done"""
     return echo.client.run(f"bash -c '{script}' 2> /dev/null", timeout=90)
 
 
-def disturb(echo: Echo, offset: int) -> None:
-    """Put one segment into the living connection, in the server's name, that far from what it sends next."""
-    last = rf"IP (\S+)\.{ECHO} > {re.escape(echo.client_ip)}\.(\d+): Flags \[P\.\], seq \d+:(\d+), ack (\d+)"
-    half = f"$(grep -c '\\.{ECHO} > .*, seq .*:' {SEEN}) -ge {LINES // 2}"
-    said = echo.server.run(
-        f"for n in $(seq 50); do [ {half} ] && break; sleep 0.2; done; cat {SEEN}", timeout=30
-    )
+def disturb(echo: Echo, offset: int) -> str:
+    """Put one segment into the living connection, in the server's name, that far from what it sends next.
+
+    Returns:
+        The client's port: of an earlier connection something may be seen still.
+    """
+    syn = rf"s/.*IP {echo.client_ip}\.\([0-9]*\) > .*Flags \[S\],.*/\1/p"
+    opened = f"port=$(sed -n '{syn}' {SEEN} | tail -n 1)"
+    half = f'[ "$(grep -c "\\.{ECHO} > {echo.client_ip}\\.$port: .* seq .*:" {SEEN})" -ge {LINES // 2} ]'
+    wait = f'for n in $(seq 50); do {opened}; [ -n "$port" ] && {half} && break; sleep 0.2; done'
+    port, _, said = echo.server.run(f"{wait}; echo $port; cat {SEEN}", timeout=30).partition("\n")
+    last = rf"IP (\S+)\.{ECHO} > {re.escape(echo.client_ip)}\.{port}: Flags \[P\.\], seq \d+:(\d+), ack (\d+)"
     found = re.findall(last, said)
+    assert port, f"no connection was seen to begin: {said}"
     assert found, f"no connection was seen to send anything: {said}"
-    ip, port, seq, ack = found[-1]
+    ip, seq, ack = found[-1]
     segment = Segment((ip, ECHO), (echo.client_ip, int(port)), int(seq) + offset, int(ack))
     text = base64.b64encode(segment.raw()).decode()
     sent = echo.server.run(
         f"echo {text} | base64 -d | socat -u - IP4-SENDTO:{echo.client_ip}:{TCP}", timeout=20
     )
     assert not sent, sent
+    return port
 
 
 def outcome(echo: Echo, offset: int) -> Outcome:
@@ -116,12 +124,13 @@ def outcome(echo: Echo, offset: int) -> Outcome:
     echo.server.run(f": > {SEEN}", timeout=20)
     with ThreadPoolExecutor(max_workers=1) as pool:
         talking = pool.submit(talk, echo)
-        disturb(echo, offset)
+        port = disturb(echo, offset)
         echo.client.run(f"sleep 0.5; touch {GO}", timeout=20)
         echoed = len(talking.result().splitlines())
     seen = echo.server.run(f"cat {SEEN}", timeout=20)
-    sent = re.search(rf"\.{ECHO} > {re.escape(echo.client_ip)}\.\d+: .* win 512, length 4", seen)
-    resets = re.findall(rf"IP {re.escape(echo.client_ip)}\.\d+ > \S+: Flags \[R", seen)
+    client = rf"{re.escape(echo.client_ip)}\.{port}"
+    sent = re.search(rf"\.{ECHO} > {client}: .* win 512, length 4", seen)
+    resets = re.findall(rf"IP {client} > \S+: Flags \[R", seen)
     return Outcome(echoed, sent is not None, len(resets))
 
 
