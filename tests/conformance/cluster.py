@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,48 +174,14 @@ class Cluster:
             if pod.metadata and not pod.metadata.deletionTimestamp
         }
 
-    def execute(
-        self,
-        namespace: str,
-        pod: str,
-        command: Iterable[str],
-        *,
-        container: str | None = None,
-        timeout: float = 60,
-    ) -> str:
-        """What a command in a pod printed (output and errors), whatever its exit status.
-
-        Args:
-            namespace: the pod's.
-            pod: its name.
-            command: the argv.
-            container: which one, where the pod has several.
-            timeout: seconds.
-        """
-        done = subprocess.run(
-            self.exec_argv(namespace, pod, command, container=container),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return done.stdout + done.stderr
-
     def exec_argv(
-        self,
-        namespace: str,
-        pod: str,
-        command: Iterable[str],
-        *,
-        container: str | None = None,
-        stdin: bool = False,
+        self, namespace: str, pod: str, command: Iterable[str], *, container: str | None = None
     ) -> list[str]:
-        """The command line that runs a command in a pod; `stdin`: with what this side has to say to it."""
+        """The command line that runs a command in a pod, with this side's input and output."""
         # By kubectl: lightkube's exec closes its socket while a thread of its own still reads from that
         # descriptor, which may be the next connection's by then: one exec in twelve ended in an SSL error.
         options = [f"--container={container}"] if container else []
-        options += ["--stdin"] if stdin else []
-        words = ["exec", f"--namespace={namespace}", pod, *options, "--", *command]
+        words = ["exec", "--stdin", f"--namespace={namespace}", pod, *options, "--", *command]
         return [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *words]
 
     def is_ready(self, namespace: str, pod: str) -> bool:

@@ -165,7 +165,7 @@ class FromPod(Client):
 
     def argv(self, *words: str) -> list[str]:
         """By kubectl exec."""
-        return self.cluster.exec_argv(self.namespace, self.pod, words, container=self.container, stdin=True)
+        return self.cluster.exec_argv(self.namespace, self.pod, words, container=self.container)
 
 
 class FromOutside(Client):
