@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from scipy.stats import chi2, chisquare
-
 from lab.errors import LabError
 
 ALPHA = 1e-6
@@ -144,6 +142,8 @@ def multinomial(
     level = alpha / tests
     statistic, p_value, critical = 0.0, 1.0, 0.0
     if len(shares) > 1:
+        from scipy.stats import chi2, chisquare  # noqa: PLC0415 -- takes a second, which most never need
+
         counts = [seen.get(name, 0) for name in wanted]
         result = chisquare(counts, list(wanted.values()))
         statistic, p_value = float(result.statistic), float(result.pvalue)

@@ -240,8 +240,11 @@ def _pytest(place: Place, args: Sequence[str], *options: str) -> list[str]:
     named = [word for word in words if Path(word.partition("::")[0]).is_file()]
     whole = [] if named else [str(suites)]
     # Of several workers (-n) one gets all of a file: its tests share what its fixtures make, pods above all.
-    whole_files = "--dist=loadfile"
-    return [sys.executable, "-m", "pytest", *place.cluster, whole_files, *options, *words, *whole]
+    # And in the order in which they are collected, which the suites see to.
+    whole_files = ("--dist=loadfile", "--no-loadscope-reorder")
+    # Hypothesis, where it is there, is for the unit tests: its plugin takes a second to load, in each worker.
+    loaded = ("-p", "no:hypothesispytest")
+    return [sys.executable, "-m", "pytest", *place.cluster, *loaded, *whole_files, *options, *words, *whole]
 
 
 def read(junit: Path, *, mode: str, seconds: float) -> Verdict:

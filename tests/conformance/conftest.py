@@ -47,6 +47,20 @@ __all__ = [
 
 APART = ("switch", "disruptive")
 """Markers of tests that run only when asked for."""
+LONGEST = (
+    "loadbalancer",
+    "loadbalancer_l2",
+    "traffic_policy",
+    "loadbalancer_pods",
+    "endpoints",
+    "terminating_endpoints",
+    "facts",
+    "service_programming",
+    "service_ports",
+    "networking",
+    "truth_table",
+)
+"""Files that take most of a minute and more beside others: what begins last shall be short."""
 NO_LAB = "is about a lab of ours, and no lab made this cluster"
 
 
@@ -106,6 +120,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if apart and len(apart) < len(mine):
         config.hook.pytest_deselected(items=apart)
         items[:] = [item for item in items if item not in apart]
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
+
+
+def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Whole files: those of `LONGEST`, then those of few tests, which take longer than many together do."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    order = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    ranked = sorted(files, key=lambda file: (order.get(file.name, len(order)), len(files[file])))
+    return [item for file in ranked for item in files[file]]
 
 
 def given(config: pytest.Config) -> Given | None:

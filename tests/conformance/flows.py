@@ -11,11 +11,12 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from .probing import Client
 
 LIFE = 300
-"""Seconds after which a flow ends by itself."""
+"""Seconds after which a flow ends by itself, whatever became of its test."""
 SAID = re.compile(r"Running on: (\S+)")
 
 
@@ -38,15 +39,24 @@ class Flow:
         """Where the client keeps the answers, a line each."""
         return f"/tmp/flow-{self.source}"
 
-    def start(self) -> None:
-        """Begin to send; it goes on when this returns."""
+    def __enter__(self) -> Self:
+        """Begin to send; it goes on when this returns, until the context ends."""
         # SENDTO is a socket without a peer, which no refusal ends. One that the node's own rules refuse
         # (sendto: EPERM, to the node's own processes alone) ends all the same, and the same port goes on.
-        once = f"while sleep 0.2; do echo; done | socat - UDP4-SENDTO:{self.target},sourceport={self.source}"
-        loop = f"while sleep 0.1; do {once}; done"
+        asked = f"[ -e {self.file} ]"
+        once = (
+            f"while {asked} && sleep 0.2; do echo; done | "
+            f"socat - UDP4-SENDTO:{self.target},sourceport={self.source}"
+        )
+        loop = f"while {asked} && sleep 0.1; do {once}; done"
         self.client.run(
             f"timeout {LIFE} sh -c {loop!r} > {self.file} 2> {self.file}.errors < /dev/null &", timeout=20
         )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Send no more."""
+        self.client.run(f"rm -f {self.file} {self.file}.errors", timeout=20)
 
     def answers(self) -> list[str]:
         """Who answered, in order; an answer that names no pod as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .stage import Manifest, Stage
+from .workload import probes
 
 FOLDER = "/etc/coredns"
 
@@ -24,7 +25,7 @@ def start_nameserver(stage: Stage, name: str, records: Mapping[str, str]) -> str
         **stage.cluster.container("coredns"),
         "args": ["-conf", f"{FOLDER}/Corefile"],
         "volumeMounts": [{"name": "config", "mountPath": FOLDER, "readOnly": True}],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
+        **probes(8181, "/ready"),
     }
     config = {"name": "config", "configMap": {"name": name}}
     return stage.pod({"run": name}, server=False, containers=[container], volumes=[config])

@@ -22,11 +22,12 @@ from .nodes import Node
 from .prober import PROBERS
 from .shell import SHELLS
 
-DROPPED, TOLD = 1.0, 8.0
-"""Seconds that a request may take: where nobody shall answer, and any failure will do; and where it is to be
-answered, or refused. A kernel refuses one peer once a second after the first six (icmp_ratelimit): it may be
-the second SYN that is refused, after a second, or the third, after three. And a pod without a CPU request may
-not run for more than four seconds on a busy node: its weight is a 30th of the control plane's."""
+DROPPED, UNTOLD, TOLD = 1.0, 3.5, 8.0
+"""Seconds that a request may take: where nobody shall answer, and any failure will do; where it shall not be
+refused either; and where it is to be answered, or refused. A kernel refuses one peer once a second after the
+first six (icmp_ratelimit): it may be the second SYN that is refused, after a second, or the third, after
+three. And a pod without a CPU request may not run for more than four seconds on a busy node: its weight is a
+30th of the control plane's."""
 
 
 @dataclass(frozen=True)

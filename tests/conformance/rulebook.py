@@ -27,6 +27,8 @@ Objects = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """Services and EndpointSlices."""
 SETTLED = 120.0
 """Seconds in which the API must come to rest and the rules with it: pods may be starting meanwhile."""
+PAUSE = 0.6
+"""Seconds between two readings: kube-proxy programs a change once a second at most."""
 
 
 def dumps(nodes: Iterable[Node], names: Iterable[str] = proxy.COMMANDS) -> dict[str, Dumps]:
@@ -123,4 +125,5 @@ class Rulebook:
             assert not found, told
             return True
 
-        wait_until(f"the {self.mode} rules of every node to equal the EndpointSlices", agree, timeout=SETTLED)
+        what = f"the {self.mode} rules of every node to equal the EndpointSlices"
+        wait_until(what, agree, timeout=SETTLED, interval=PAUSE)

@@ -17,7 +17,7 @@ from .own import NewNamespace
 from .probing import FromPod
 from .rulebook import Rulebook
 from .waiting import wait_until
-from .workload import POD_START, TARGET_PORT, readiness_probe
+from .workload import POD_START, TARGET_PORT, probes
 
 Manifest = dict[str, Any]
 SERVER, CLIENT = "mytest", "client"
@@ -136,7 +136,7 @@ class Stage:
             address = "$(POD_IP)" if spec.get("hostNetwork") else ""
             words = [f"--listen={address}:{port}", f"--drain={drain:g}s"]
             opened = {"containerPort": port, **({"name": port_name} if port_name else {})}
-            serves = {"args": words, "ports": [opened], "readinessProbe": readiness_probe(port)}
+            serves = {"args": words, "ports": [opened], **probes(port)}
             containers.append({**self._container(SERVER), **serves})
         if client:
             containers.append({**self._container("tools"), "name": CLIENT, "command": list(command)})

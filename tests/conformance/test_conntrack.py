@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,22 +77,23 @@ def cycle(stage: Stage, clients: Clients, mode: str) -> Cycle:
         NODE_PORT: Flow(pod, f"{clients.other.address}:{service.node_port}"),
         LOCAL: Flow(pod, f"{kept_local.cluster_ip}:80"),
     }
-    # Before there is any endpoint, as clients are.
-    for flow in flows.values():
-        flow.start()
 
     def pods() -> dict[str, str]:
         far, near = stage.pod(anywhere, node=clients.other.name), stage.pod(local, node=clients.node.name)
         stage.wait(far, near)
         return {CLUSTER_IP: far, HOST_NETWORK: far, NODE_PORT: far, LOCAL: near}
 
-    first = pods()
-    seen_first = last_answers(flows, first, timeout=2 * PROGRAMMED[mode])
-    second = pods()
-    stage.delete(*set(first.values()))
-    stage.settle(service, {second[CLUSTER_IP]})
-    stage.settle(kept_local, {second[LOCAL]})
-    seen_second = last_answers(flows, second, timeout=PROGRAMMED[mode])
+    with ExitStack() as sending:
+        # Before there is any endpoint, as clients are.
+        for flow in flows.values():
+            sending.enter_context(flow)
+        first = pods()
+        seen_first = last_answers(flows, first, timeout=2 * PROGRAMMED[mode])
+        second = pods()
+        stage.delete(*set(first.values()))
+        stage.settle(service, {second[CLUSTER_IP]})
+        stage.settle(kept_local, {second[LOCAL]})
+        seen_second = last_answers(flows, second, timeout=PROGRAMMED[mode])
     return Cycle(first, seen_first, second, seen_second)
 
 
@@ -137,25 +139,24 @@ def test_flow_is_answered_once_an_unready_endpoint_is_ready(
     """Entries made while the only endpoint was not ready do not outlive that."""
     labels = {"run": secrets.token_hex(4)}
     service = udp(stage, labels)
-    flow = Flow(stage.client(clients.pod), f"{service.cluster_ip}:80")
-    flow.start()
-    pod = stage.pod(labels, node=clients.other.name, ready=False)
-    wait_until(
-        f"{pod} to be an endpoint of {service.name} that is not ready",
-        lambda: [
-            endpoint
-            for part in stage.cluster.slices(stage.namespace, service.name)
-            for endpoint in part.endpoints or []
-            if endpoint.conditions and endpoint.conditions.ready is False
-        ],
-        timeout=POD_START,
-    )
-    wait_until(f"mytest in {pod} to serve", lambda: serves(stage, pod), timeout=POD_START)
-    assert not flow.answers(), "nobody may answer before an endpoint is ready"
-    stage.set_ready(pod)
-    stage.settle(service, {pod})
-    wanted = {"flow": pod}
-    assert last_answers({"flow": flow}, wanted, timeout=PROGRAMMED[mode]) == wanted
+    with Flow(stage.client(clients.pod), f"{service.cluster_ip}:80") as flow:
+        pod = stage.pod(labels, node=clients.other.name, ready=False)
+        wait_until(
+            f"{pod} to be an endpoint of {service.name} that is not ready",
+            lambda: [
+                endpoint
+                for part in stage.cluster.slices(stage.namespace, service.name)
+                for endpoint in part.endpoints or []
+                if endpoint.conditions and endpoint.conditions.ready is False
+            ],
+            timeout=POD_START,
+        )
+        wait_until(f"mytest in {pod} to serve", lambda: serves(stage, pod), timeout=POD_START)
+        assert not flow.answers(), "nobody may answer before an endpoint is ready"
+        stage.set_ready(pod)
+        stage.settle(service, {pod})
+        wanted = {"flow": pod}
+        assert last_answers({"flow": flow}, wanted, timeout=PROGRAMMED[mode]) == wanted
 
 
 @pytest.mark.behaviour("udp-flow-target-port")
@@ -169,14 +170,13 @@ def test_flow_follows_a_change_of_the_target_port(stage: Stage, clients: Clients
         f"socat UDP4-RECVFROM:{OTHER_PORT},fork SYSTEM:'echo {OTHER_PORT}' > /dev/null 2>&1 < /dev/null &",
         timeout=20,
     )
-    flow = Flow(stage.client(clients.pod), f"{clients.other.address}:{service.node_port}")
-    flow.start()
-    stage.settle(service, {pod})
-    before = last_answers({"flow": flow}, {"flow": pod}, timeout=PROGRAMMED[mode])
-    assert before == {"flow": pod}, "the flow did not begin"
-    service.patch(
-        ports=[{"port": 80, "targetPort": OTHER_PORT, "protocol": "UDP", "nodePort": service.node_port}]
-    )
-    stage.settle(service, {pod})
-    wanted = {"flow": str(OTHER_PORT)}
-    assert last_answers({"flow": flow}, wanted, timeout=PROGRAMMED[mode]) == wanted
+    with Flow(stage.client(clients.pod), f"{clients.other.address}:{service.node_port}") as flow:
+        stage.settle(service, {pod})
+        before = last_answers({"flow": flow}, {"flow": pod}, timeout=PROGRAMMED[mode])
+        assert before == {"flow": pod}, "the flow did not begin"
+        service.patch(
+            ports=[{"port": 80, "targetPort": OTHER_PORT, "protocol": "UDP", "nodePort": service.node_port}]
+        )
+        stage.settle(service, {pod})
+        wanted = {"flow": str(OTHER_PORT)}
+        assert last_answers({"flow": flow}, wanted, timeout=PROGRAMMED[mode]) == wanted

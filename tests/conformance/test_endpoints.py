@@ -25,9 +25,6 @@ from .workload import POD_START
 
 QUICKLY = 1.0
 """Seconds a refusal may take: it is an answer, not a time-out."""
-RETRIED = 4.0
-"""Seconds for a connection that is to be refused. A refusal is an ICMP message, of which the kernel sends an
-address one a second at most (after six at once); TCP tries again after one second and after three."""
 Refused = Callable[[Port], None]
 LAST = 150
 """Seconds that a pod on its way out has left, and answers: more than a test takes. Its end is forced."""
@@ -92,7 +89,10 @@ def refused(everywhere: Everywhere, mode: str, version: str) -> Refused:
     kind = declared("no-endpoints", mode=mode, version=version).expected
 
     def check_it(port: Port) -> None:
-        outcomes = everywhere.ask(port, count=1, timeout=RETRIED)
+        outcomes = everywhere.ask(
+            port,
+            count=1,
+        )
         check(outcomes, lambda outcome: outcome.assert_none_answered(kind=kind))
 
     return check_it

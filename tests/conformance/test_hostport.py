@@ -12,7 +12,7 @@ from .nodes import Node
 from .probing import Client, FromNode, FromOutside
 from .stage import SERVER, Manifest, Stage
 from .waiting import wait_until
-from .workload import TARGET_PORT, readiness_probe
+from .workload import TARGET_PORT, probes
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,7 +24,7 @@ def publish(stage: Stage, node: Node, port: int, *, ip: str | None = None, proto
         **stage.cluster.container(SERVER),
         "args": [f"--listen=:{TARGET_PORT}", "--drain=0s"],
         "ports": [opened | ({"hostIP": ip} if ip else {})],
-        "readinessProbe": readiness_probe(),
+        **probes(),
     }
     return stage.pod({"run": "hostport"}, node=node.name, containers=[container])
 

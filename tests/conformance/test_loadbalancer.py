@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from .balancing import assign, free_address, reached_by
-from .clients import assert_as_declared, assert_from
+from .clients import assert_as_declared, assert_from, patience
 from .cluster import Cluster
 from .declared import declared
 from .expectation import Unmet
 from .health import Health, health
 from .neighbours import own_address
 from .nodes import Node
-from .probing import Client, FromNode, FromOutside, FromPod
+from .probing import TOLD, Client, FromNode, FromOutside, FromPod
 from .stage import Published, Stage
 from .together import at_once, each
 from .waiting import PROGRAMMED, wait_until
@@ -224,7 +224,11 @@ def test_source_ranges_are_let_through_alone(
         for ranges, allowed in steps:
             service.patch(loadBalancerSourceRanges=ranges or None)
             stage.rulebook.settle()
-            told = at_once(places, lambda client: client.probe(url, count=1)[0])
+            waits = {place: TOLD if place in allowed else patience(blocked) for place in places}
+            told = at_once(
+                {place: (client, waits[place]) for place, client in places.items()},
+                lambda it: it[0].probe(url, count=1, timeout=it[1])[0],
+            )
             each(
                 (
                     f"{place}, ranges {ranges}",
@@ -285,7 +289,7 @@ def test_external_local_keeps_addresses_and_nodes_apart(
     for node in nodes:
         with reached_by(outside, address, node):
             if node.name not in pods:
-                assert_as_declared(outside.probe(url, count=1)[0], dropped)
+                assert_as_declared(outside.probe(url, count=1, timeout=patience(dropped))[0], dropped)
                 continue
             who, seen = outside.probe(url, f"{url}/clientip", count=REQUESTS)
             who.assert_all_answered(by=pods[node.name])
@@ -332,13 +336,11 @@ def test_node_ports_and_health_checks_follow_the_policy(
 
         wait_until(f"the health checks of {name} to count its pods", checked, timeout=PROGRAMMED[mode])
         for node, number in counts.items():
-            (outcome,) = outside.probe(
-                f"http://{node.address}:{port}/clientip", count=REQUESTS if number else 1
-            )
+            url = f"http://{node.address}:{port}/clientip"
             if number:
-                assert_from(outcome, me)
+                assert_from(outside.probe(url, count=REQUESTS)[0], me)
             else:
-                assert_as_declared(outcome, dropped)
+                assert_as_declared(outside.probe(url, count=1, timeout=patience(dropped))[0], dropped)
 
     assert_local()
     service.patch(externalTrafficPolicy="Cluster", healthCheckNodePort=None)

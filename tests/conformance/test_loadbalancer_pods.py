@@ -19,7 +19,7 @@ from .probing import FromOutside, Outcome
 from .stage import Stage
 from .together import each
 from .waiting import PROGRAMMED, wait_until
-from .workload import POD_START, TARGET_PORT, readiness_probe
+from .workload import POD_START, TARGET_PORT, probes
 
 NAME = re.compile(r"Running on: (\S+)")
 DRAIN, GRACE = 15, 20
@@ -120,7 +120,7 @@ def rolled(stage: Stage, nodes: tuple[Node, ...]) -> Iterator[dict[str, Any]]:
     container = {
         **stage.cluster.container("mytest"),
         "args": [f"--listen=:{TARGET_PORT}", f"--drain={DRAIN}s"],
-        "readinessProbe": readiness_probe(),
+        **probes(),
     }
     labels = {"app": "rolled"}
     spec = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .clients import assert_as_declared, assert_by_node, assert_from
+from .clients import assert_as_declared, assert_by_node, assert_from, patience
 from .declared import Declared, declared
 from .health import Health, health
 from .neighbours import own_address
@@ -162,7 +162,7 @@ def test_external_local_falls_back_to_the_local_terminating_pod(
     who, seen = outside.probe(url, f"{url}/clientip", count=REQUESTS)
     who.assert_all_answered(by={leaving.old})
     assert_from(seen, {own_address(leaving.where.address)})
-    others = outside.probe(*urls.values(), count=1)
+    others = outside.probe(*urls.values(), count=1, timeout=patience(dropped))
     each((other.target, partial(assert_as_declared, other, dropped)) for other in others)
 
 
@@ -218,6 +218,9 @@ def test_each_node_falls_back_for_itself(
                 for name, pod in answers.items()
                 for it in outside.probe(urls[name], count=REQUESTS)
             ),
-            *((it.target, partial(assert_as_declared, it, dropped)) for it in outside.probe(*left, count=1)),
+            *(
+                (it.target, partial(assert_as_declared, it, dropped))
+                for it in outside.probe(*left, count=1, timeout=patience(dropped))
+            ),
         ]
     )

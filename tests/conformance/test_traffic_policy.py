@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 
 from . import host_ports
-from .clients import addresses, assert_as_declared, assert_by_node, assert_from
+from .clients import addresses, assert_as_declared, assert_by_node, assert_from, patience
 from .declared import Declared, declared
 from .neighbours import own_address
 from .nodes import Node, on_each
@@ -173,7 +173,8 @@ def test_external_local_drops_where_there_is_no_pod(
     external: Published, nodes: tuple[Node, ...], outside: FromOutside, mode: str, version: str
 ) -> None:
     entry = declared("external-local-no-local-pod", mode=mode, version=version)
-    (outcome,) = outside.probe(f"http://{nodes[0].address}:{external.node_port}", count=1)
+    url = f"http://{nodes[0].address}:{external.node_port}"
+    (outcome,) = outside.probe(url, count=1, timeout=patience(entry))
     assert_as_declared(outcome, entry)
 
 

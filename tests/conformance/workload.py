@@ -20,9 +20,14 @@ POD_START = 120.0
 """Seconds a pod may take to start or to go on a busy two-core host; a wait, not a promise."""
 
 
-def readiness_probe(port: int = TARGET_PORT) -> dict[str, Any]:
-    """Of a container of mytest. The kubelet asks as soon as the container has started, and so on."""
-    return {"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1}
+def probes(port: int = TARGET_PORT, path: str = "/healthz") -> dict[str, Any]:
+    """A container's probes, by default of mytest's: Ready within a second of its first answer.
+
+    Then it is asked no more often than the kubelet does by itself: to ask twenty pods every second takes a
+    tenth of a processor.
+    """
+    asked = {"httpGet": {"path": path, "port": port}}
+    return {"startupProbe": {**asked, "periodSeconds": 1, "failureThreshold": 60}, "readinessProbe": asked}
 
 
 def service_manifest(
@@ -66,7 +71,7 @@ def mytest_pod(cluster: Cluster, name: str) -> dict[str, Any]:
             {
                 **cluster.container("mytest"),
                 "ports": [{"containerPort": TARGET_PORT}],
-                "readinessProbe": readiness_probe(),
+                **probes(),
             }
         ],
     }

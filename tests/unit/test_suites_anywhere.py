@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,6 +165,17 @@ def test_what_is_left_out(
     on_a_lab = Item(*markers)
     conformance.leave_out(None, [on_a_lab])
     assert on_a_lab.added == []
+
+
+def test_what_takes_longest_begins_first(conformance: ModuleType) -> None:
+    """Of several workers none shall be left with a long file when the others have ended."""
+    folder = Path(__file__).parents[1] / "conformance"
+    long = [folder / f"test_{name}.py" for name in conformance.LONGEST]
+    assert [file for file in long if not file.is_file()] == []
+    many, few = folder / "test_many.py", folder / "test_few.py"
+    items = [SimpleNamespace(path=path) for path in (many, many, long[1], few, long[0], many)]
+    told = [item.path for item in conformance.longest_first(items)]
+    assert told == [long[0], long[1], few, many, many, many]
 
 
 def test_tests_are_of_its_nodes_and_those_of_labs_are_skipped(given: Given, tmp_path: Path) -> None:
