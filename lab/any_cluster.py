@@ -16,6 +16,8 @@ from lab.report import results
 RESULTS = Path("kube-service-lab-results")
 PROBER = "/usr/local/bin/prober"
 """On every node, and in the image `tools`."""
+MYTEST = "/usr/local/bin/mytest"
+"""In the images `tools` and `mytest`."""
 SLACK = 1800.0
 """Seconds that all but the suites themselves may take."""
 TOOLS_IMAGE, SERVER_IMAGE = "tools", "mytest"
@@ -55,7 +57,7 @@ def given(
         SERVER_IMAGE: server_image or image(reach, SERVER_IMAGE),
     }
     with progress.step("Asking the cluster and its nodes what they are"):
-        require_prober(reach, images[TOOLS_IMAGE])
+        require_programs(reach, images[TOOLS_IMAGE])
         found = survey(reach, name)
         found.mode  # noqa: B018 -- raises where the nodes have several
         not_outside = "" if outside else "--no-outside was given"
@@ -91,21 +93,22 @@ def image(reach: Stranger, name: str) -> str:
     return found
 
 
-def require_prober(reach: Stranger, image: str) -> None:
-    """See that the pods on the nodes can send the suites' requests.
+def require_programs(reach: Stranger, image: str) -> None:
+    """See that the pods on the nodes have what sends the suites' requests, and what answers them.
 
     Raises:
         InputError: their image is not the lab's.
         WaitTimeout: a pod does not answer.
     """
-    said = reach.run(f"{PROBER} --serve </dev/null >/dev/null 2>&1 && echo there || echo missing")
+    both = f"test -x {MYTEST} && {PROBER} --serve </dev/null >/dev/null 2>&1"
+    said = reach.run(f"{both} && echo there || echo missing")
     silent = [f"{node}: {result.stderr.strip()}" for node, result in said.items() if not result.ok]
     if silent:
         raise WaitTimeout("Pods that look at the nodes do not answer.", details=silent)
     if any(result.stdout.strip() != "there" for result in said.values()):
         raise InputError(
-            f"The image {image} has no {PROBER} that serves the suites: it sends their requests.",
-            fix=f"the lab's own has it: lab bundle build images-{TOOLS_IMAGE}, push it, name it with --image",
+            f"The image {image} has no {PROBER} that sends the suites' requests, or no {MYTEST}.",
+            fix=f"the lab's own: lab bundle build images-{TOOLS_IMAGE}, push it, name it with --image",
         )
 
 

@@ -149,7 +149,7 @@ class Cluster:
         return {node.metadata.name or "": node for node in self.api.list(NodeResource) if node.metadata}
 
     def image(self, name: str) -> str:
-        """The full name of an image the lab ships, as the nodes have it: `tools` → `…/tools:1`."""
+        """The full name of an image the lab ships, as the nodes have it: `tools` → `…/tools:2`."""
         if name in self.images:
             return self.images[name]
         for node in self.kubernetes_nodes().values():

@@ -23,7 +23,7 @@ from .nodes import Node, on_each
 from .own import copy_of_mytest, default_mytest, mytest, namespace, new_namespace, workload
 from .places import asking_pod, client, inside, node_clients, outside, outsiders, stays
 from .rulebook import Rulebook
-from .stage import stage
+from .stage import shared_stage, stage
 from .subject import PROXY_MODE, Lab, OwnLab, Stranger, Subject
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "outside",
     "outsiders",
     "pod_clients",
+    "shared_stage",
     "stage",
     "stays",
     "workload",
@@ -50,13 +51,18 @@ APART = ("switch", "disruptive")
 LONGEST = (
     "loadbalancer",
     "loadbalancer_l2",
-    "traffic_policy",
     "loadbalancer_pods",
+    "distribution",
+    "service_programming",
+    "traffic_policy",
+    "hostport",
+    "service_ports",
+    "facts",
     "endpoints",
     "terminating_endpoints",
-    "facts",
-    "service_programming",
-    "service_ports",
+    "conntrack",
+    "session_affinity",
+    "clusterip",
     "networking",
     "truth_table",
 )

@@ -1,19 +1,22 @@
-"""A namespace of a test's own with pods and Services as it wants them; nothing of it stays."""
+"""A namespace with pods and Services as a file of tests wants them; no Service of it stays."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import pytest
-from lightkube.resources.core_v1 import Namespace, Pod, Service
+from lightkube.resources.core_v1 import Pod, Service
 from lightkube.types import PatchType
+
+from lab.any_cluster import MYTEST
 
 from .cluster import NOBODY, Cluster, Endpoint, Port
 from .own import NewNamespace
+from .pod_pool import Kind, PodPool
 from .probing import FromPod
 from .rulebook import Rulebook
 from .waiting import wait_until
@@ -21,8 +24,9 @@ from .workload import POD_START, TARGET_PORT, probes
 
 Manifest = dict[str, Any]
 SERVER, CLIENT = "mytest", "client"
-"""Names of a pod's containers: the one that answers, and the one with the network tools."""
-HOUR = "3600"
+"""Names of a pod's containers: the one that answers, and one that only has the network tools."""
+IDLE = ("sleep", "3600")
+"""What a container does of which nothing is wanted but to be there."""
 GATE = "kube-service-lab/serves"
 """The readiness gate of a pod that shall not be Ready of its own accord."""
 POD_IP = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
@@ -97,6 +101,11 @@ class Stage:
     cluster: Cluster
     namespace: str
     rulebook: Rulebook
+    pool: PodPool
+    applied: list[tuple[type[Any], str]] = field(default_factory=list)
+    """What `clear` removes beside pods and Services: kind and name."""
+    tools: dict[str, str] = field(default_factory=dict)
+    """Pod to the container of it that has the network tools."""
 
     def pod(
         self,
@@ -107,27 +116,38 @@ class Stage:
         server: bool = True,
         drain: float = 3,
         port: int = TARGET_PORT,
-        port_name: str | None = None,
+        port_name: str = "web",
         ready: bool = True,
         grace: int = 0,
-        command: Sequence[str] = ("sleep", HOUR),
+        command: Sequence[str] = IDLE,
+        limits: Mapping[str, str] | None = None,
+        own: bool = False,
         **spec: Any,
     ) -> str:
-        """Make a pod and say its name; `wait` waits for it.
+        """Say the name of a pod, made now or left by another file; `wait` waits for it.
 
         Args:
             labels: what Services select it by.
             node: the node it shall run on; None: any.
-            client: whether it has a container with the network tools (`client`), to connect from it.
-            server: whether it has a container with mytest, which answers on `port` over TCP and UDP.
+            client: whether it has the network tools, to connect from it.
+            server: whether it has mytest, which answers on `port` over TCP and UDP.
             drain: seconds that mytest goes on answering once the pod is told to stop.
             port: where mytest listens.
             port_name: the container port's name, for Services whose targetPort is a name.
             ready: False: the pod runs, and is not Ready until `set_ready`: it has a readiness gate.
             grace: seconds between SIGTERM and SIGKILL at most, terminationGracePeriodSeconds.
-            command: what its `client` runs while nobody connects from it; its environment has `POD_IP`.
+            command: what a container with the tools alone runs; its environment has `POD_IP`.
+            limits: its containers' limits of resources: `{"ephemeral-storage": "1Mi"}`.
+            own: whether something is left running in it, so that no other file may have it.
             spec: more of the pod's spec: `hostNetwork`, `hostname`, `subdomain`, `dnsConfig`…
         """
+        kind = Kind(drain, grace, port, port_name)
+        plain = ready and not (own or spec or limits) and command == IDLE
+        if plain:
+            if found := self.pool.take(kind, labels, node=node):
+                return found
+            # All alike, so that they can stand for each other.
+            client = server = True
         name = f"pod-{secrets.token_hex(4)}"
         containers: list[Manifest] = []
         if server:
@@ -135,11 +155,19 @@ class Stage:
             # would be sent from the one nearest to the client, which did not ask there.
             address = "$(POD_IP)" if spec.get("hostNetwork") else ""
             words = [f"--listen={address}:{port}", f"--drain={drain:g}s"]
-            opened = {"containerPort": port, **({"name": port_name} if port_name else {})}
-            serves = {"args": words, "ports": [opened], **probes(port)}
-            containers.append({**self._container(SERVER), **serves})
-        if client:
+            opened = {"containerPort": port, "name": port_name}
+            serves = {"name": SERVER, "args": words, "ports": [opened], **probes(port)}
+            # In one container where it can be: each is dear.
+            if client and command == IDLE:
+                containers.append({**self._container("tools"), **serves, "command": [MYTEST]})
+                self.tools[name] = SERVER
+            else:
+                containers.append({**self._container("mytest"), **serves})
+        if client and name not in self.tools:
             containers.append({**self._container("tools"), "name": CLIENT, "command": list(command)})
+            self.tools[name] = CLIENT
+        if limits:
+            containers = [{**container, "resources": {"limits": dict(limits)}} for container in containers]
         whole: Manifest = {"terminationGracePeriodSeconds": grace, "containers": containers, **spec}
         if not ready:
             whole["readinessGates"] = [{"conditionType": GATE}]
@@ -148,6 +176,8 @@ class Stage:
             whole["affinity"] = {"nodeAffinity": _only(node)}
             whole["tolerations"] = [{"operator": "Exists"}]
         self.apply("v1", "Pod", name, {"spec": whole}, labels=labels)
+        if plain:
+            self.pool.note(name, kind, labels)
         return name
 
     def service(
@@ -172,7 +202,8 @@ class Stage:
     ) -> None:
         """Create any object in this namespace, or replace it."""
         meta = {"name": name, "namespace": self.namespace, "labels": dict(labels or {})}
-        self.cluster.apply({"apiVersion": version, "kind": kind, "metadata": meta, **rest})
+        made = self.cluster.apply({"apiVersion": version, "kind": kind, "metadata": meta, **rest})
+        self.applied.append((type(made), name))
 
     def wait(self, *pods: str) -> None:
         """Until these pods are Ready; the failure tells their stories."""
@@ -208,12 +239,21 @@ class Stage:
 
     def client(self, pod: str) -> FromPod:
         """A pod that was made with `client=True`, to connect from."""
-        return FromPod(self.cluster, self.namespace, pod, CLIENT)
+        return FromPod(self.cluster, self.namespace, pod, self.tools[pod])
 
     def delete(self, *pods: str, grace: int | None = None) -> None:
         """Delete pods as `kubectl delete pod` does, with the grace they were made with unless told."""
         for pod in pods:
             self.cluster.api.delete(Pod, pod, namespace=self.namespace, grace_period=grace)
+
+    def clear(self) -> None:
+        """Remove what a file has put here; plain pods stay, for the next one."""
+        self.cluster.api.deletecollection(Service, namespace=self.namespace)
+        for kind, name in self.applied:
+            if kind not in (Pod, Service):
+                self.cluster.remove(kind, name, namespace=self.namespace)
+        self.applied.clear()
+        self.pool.give_back()
 
     def _container(self, image: str) -> Manifest:
         return {**self.cluster.container(image), "env": [POD_IP]}
@@ -232,11 +272,15 @@ def _only(node: str) -> Manifest:
     }
 
 
+@pytest.fixture(scope="session")
+def shared_stage(cluster: Cluster, new_namespace: NewNamespace, rulebook: Rulebook) -> Stage:
+    """One for this session, which files take in turn: pods are dear."""
+    namespace = new_namespace("stage")
+    return Stage(cluster, namespace, rulebook, PodPool(cluster, namespace))
+
+
 @pytest.fixture(scope="module")
-def stage(
-    request: pytest.FixtureRequest, cluster: Cluster, new_namespace: NewNamespace, rulebook: Rulebook
-) -> Iterator[Stage]:
-    """An empty namespace for this file, removed at its end; tests share it, so names in it are drawn."""
-    name = new_namespace(request.module.__name__.rpartition("test_")[2].replace("_", "-") + "-stage")
-    yield Stage(cluster, name, rulebook)
-    cluster.remove(Namespace, name)
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """A namespace for this file, cleared at its end; tests share it, so names in it are drawn."""
+    yield shared_stage
+    shared_stage.clear()

@@ -164,7 +164,7 @@ def test_flow_follows_a_change_of_the_target_port(stage: Stage, clients: Clients
     """By NodePort; both ports of the pod go on answering, so that only what kube-proxy forgets decides."""
     labels = {"run": secrets.token_hex(4)}
     service = udp(stage, labels, type="NodePort")
-    pod = stage.pod(labels, node=clients.other.name, client=True)
+    pod = stage.pod(labels, node=clients.other.name, client=True, own=True)
     stage.wait(pod)
     stage.client(pod).run(
         f"socat UDP4-RECVFROM:{OTHER_PORT},fork SYSTEM:'echo {OTHER_PORT}' > /dev/null 2>&1 < /dev/null &",

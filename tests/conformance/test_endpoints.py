@@ -19,7 +19,7 @@ from .everywhere import Everywhere, ask, check, target
 from .expectation import Unmet
 from .probing import FromNode, Outcome
 from .rulebook import Rulebook
-from .stage import CLIENT, SERVER, Manifest, Published, Stage
+from .stage import SERVER, Published, Stage
 from .waiting import wait_until
 from .workload import POD_START
 
@@ -157,7 +157,7 @@ def test_evicted_pod_is_no_endpoint(
 ) -> None:
     """The kubelet evicts a pod that fills its disk; not even publishNotReadyAddresses keeps it."""
     labels = {"app": "evicted"}
-    pod = stage.pod(labels, client=True, containers=fat(stage))
+    pod = stage.pod(labels, client=True, limits={"ephemeral-storage": "1Mi"})
     service = stage.service(labels, type="NodePort", publishNotReadyAddresses=True)
     stage.settle(service, [pod])
     (port,) = service.ports.values()
@@ -172,13 +172,6 @@ def test_evicted_pod_is_no_endpoint(
     wait_until(f"{pod} to leave the EndpointSlices", lambda: not service.endpoints(), timeout=POD_START)
     rulebook.settle()
     refused(port)
-
-
-def fat(stage: Stage) -> list[Manifest]:
-    """Containers of a pod: a server, and one whose files may not exceed a megabyte."""
-    server, client = stage.cluster.container(SERVER), stage.cluster.container("tools", name=CLIENT)
-    limits = {"limits": {"ephemeral-storage": "1Mi"}}
-    return [server, {**client, "command": ["sleep", "3600"], "resources": limits}]
 
 
 def evicted(stage: Stage, pod: str) -> bool:

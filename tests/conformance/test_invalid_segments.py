@@ -46,8 +46,8 @@ class Echo:
 def echo(stage: Stage, nodes: tuple[Node, ...]) -> Echo:
     """The Service, programmed, and its client."""
     labels = {"run": "echo"}
-    server = stage.pod(labels, node=nodes[-1].name, client=True, server=False)
-    client = stage.pod({"run": "client"}, node=nodes[-2].name, client=True, server=False)
+    server = stage.pod(labels, node=nodes[-1].name, client=True, server=False, own=True)
+    client = stage.pod({"run": "client"}, node=nodes[-2].name, client=True, server=False, own=True)
     service = stage.service(labels, ports=[{"port": ECHO, "targetPort": ECHO}])
     stage.wait(server, client)
     # Written down at once: otherwise what was seen last comes up to a second later.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from fakes import FakePlaybooks, FakeProvider, FakeSource
@@ -53,6 +55,13 @@ def lab(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def of_suites(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a module of the conformance suites by its name, `prober`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    return lambda name: importlib.import_module(f"conformance.{name}")
 
 
 @pytest.fixture

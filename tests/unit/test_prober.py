@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -31,9 +30,8 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def prober(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    return importlib.import_module("conformance.prober")
+def prober(of_suites: Callable[[str], ModuleType]) -> ModuleType:
+    return of_suites("prober")
 
 
 @pytest.fixture

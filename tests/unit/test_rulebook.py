@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +14,9 @@ from lab.verify.reconcile import SETTLE as PROGRAMMED
 
 
 @pytest.fixture
-def suites(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def suites(of_suites: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The modules, with a clock that goes on only while something waits."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
-    rulebook, waiting = (importlib.import_module(f"conformance.{name}") for name in ("rulebook", "waiting"))
+    rulebook, waiting = of_suites("rulebook"), of_suites("waiting")
     now, slept = [0.0], []
 
     def sleep(seconds: float) -> None:

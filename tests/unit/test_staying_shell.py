@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +20,8 @@ PID = "sh -c 'echo $PPID'"
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    return importlib.import_module("conformance.shell")
+def shell(of_suites: Callable[[str], ModuleType]) -> ModuleType:
+    return of_suites("shell")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -58,12 +58,11 @@ def given(tmp_path: Path) -> Given:
 
 
 @pytest.fixture
-def conformance(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+def conformance(of_suites: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     # What the subject puts there for testinfra is taken back.
     monkeypatch.setenv("KUBECONFIG", "")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    return importlib.import_module("conformance.conftest")
+    return of_suites("conftest")
 
 
 @pytest.fixture
@@ -129,7 +128,7 @@ def test_nobody_makes_a_load_balancer(conformance: ModuleType, kind: str, made: 
     cluster = conformance.Cluster.__new__(conformance.Cluster)
     cluster.images, cluster.api = {}, Kept()
     stage = importlib.import_module("conformance.stage")
-    stage.Stage(cluster, "there", None).service({}, type=kind)
+    stage.Stage(cluster, "there", None, None).service({}, type=kind)
     assert [one.spec.loadBalancerClass for one in cluster.api.applied] == [made]
 
 

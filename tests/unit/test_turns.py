@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
-    turned = importlib.import_module("conformance.turns")
-    probing = importlib.import_module("conformance.probing")
+def judge(of_suites: Callable[[str], ModuleType]) -> Callable[..., None]:
+    turned, probing = of_suites("turns"), of_suites("probing")
 
     def go(answers: dict[str, int], turns: dict[str, int], resent: int) -> None:
         count = sum(answers.values())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import captured_run
@@ -23,10 +22,9 @@ ON_LOOPBACK, SECOND = "NodePort on 127.0.0.1", "NodePort on another address of t
 
 
 @pytest.fixture
-def conformance(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def conformance(of_suites: Callable[[str], ModuleType]) -> ModuleType:
     """What the suites declare."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    return importlib.import_module("conformance.declared")
+    return of_suites("declared")
 
 
 def compared(report: model.Report) -> Comparison:

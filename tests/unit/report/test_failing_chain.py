@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,15 +14,13 @@ CLUSTER_IP = "10.106.254.130"
 
 
 @pytest.fixture
-def chain(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(TESTS)
-    return importlib.import_module("conformance.chain")
+def chain(of_suites: Callable[[str], ModuleType]) -> ModuleType:
+    return of_suites("chain")
 
 
 @pytest.fixture
-def truth(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(TESTS)
-    return importlib.import_module("conformance.truth")
+def truth(of_suites: Callable[[str], ModuleType]) -> ModuleType:
+    return of_suites("truth")
 
 
 def texts(mode: str) -> dict[str, str]:
