@@ -38,12 +38,14 @@ func (p plan) checked() (plan, error) {
 }
 
 // report is what came of it. Answers by backend and failures by kind hold only what occurred; together they add up to
-// Count. Times are in seconds; Slowest is the longest single request, answered or not.
+// Count. Resent counts UDP datagrams that were sent once more. Times are in seconds; Slowest is the longest single
+// request, answered or not.
 type report struct {
 	Target        string         `json:"target"`
 	Count         int            `json:"count"`
 	Answers       map[string]int `json:"answers"`
 	Failures      map[string]int `json:"failures"`
+	Resent        int            `json:"resent"`
 	Seconds       float64        `json:"seconds"`
 	Slowest       float64        `json:"slowest"`
 	FirstFailures []string       `json:"first_failures"`
@@ -72,9 +74,10 @@ func (p plan) run() report {
 		workers.Go(func() {
 			for number, more := next(); more; number, more = next() {
 				asked := time.Now()
-				answer, err := p.once()
+				answer, resent, err := p.once()
 				took := time.Since(asked)
 				lock.Lock()
+				result.Resent += resent
 				result.add(number, answer, err, asked.Sub(start), took)
 				lock.Unlock()
 				time.Sleep(p.pause)
@@ -87,7 +90,7 @@ func (p plan) run() report {
 }
 
 // once makes one request within the timeout.
-func (p plan) once() (string, error) {
+func (p plan) once() (answer string, resent int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
 	return p.ask(ctx)

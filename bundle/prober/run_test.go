@@ -84,6 +84,47 @@ func TestEveryUDPRequestHasANewSourcePort(t *testing.T) {
 	}
 }
 
+func TestALostDatagramIsSentAgainFromTheSamePort(t *testing.T) {
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	sources := make(chan string, 2)
+	go func() {
+		buffer := make([]byte, 100)
+		for number := range 2 {
+			_, from, err := packets.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			sources <- from.String()
+			if number == 1 {
+				packets.WriteTo([]byte("Running on: pod | v=1\n"), from)
+			}
+		}
+	}()
+	result := probe(t, "--udp", "--timeout", "5s", packets.LocalAddr().String())
+	if result.Answers["pod"] != 1 || result.Resent != 1 {
+		t.Errorf("%+v", result)
+	}
+	if first, second := <-sources, <-sources; first != second {
+		t.Errorf("sent from %s, again from %s", first, second)
+	}
+}
+
+func TestADatagramIsNotSentAgainInAShortTime(t *testing.T) {
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	result := probe(t, "--udp", "--timeout", "300ms", packets.LocalAddr().String())
+	if result.Failures["timeout"] != 1 || result.Resent != 0 {
+		t.Errorf("%+v", result)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

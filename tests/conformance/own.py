@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
-from lightkube.resources.core_v1 import Namespace, Service, ServiceAccount
+from lightkube.resources.core_v1 import Namespace, Pod, Service, ServiceAccount
 
 from lab.reach import spaces
 
@@ -39,6 +39,9 @@ def new_namespace(cluster: Cluster, subject: Subject) -> Iterator[NewNamespace]:
     yield make
     for name in made:
         cluster.remove(Namespace, name)
+        # At once: the namespace controller looks again only every so often while a pod is on its way out.
+        for pod in cluster.api.list(Pod, namespace=name):
+            cluster.remove(Pod, (pod.metadata and pod.metadata.name) or "", namespace=name)
     wait_until(
         f"the namespaces {made} to be gone",
         lambda: not cluster.namespaces() & set(made),

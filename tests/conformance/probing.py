@@ -42,6 +42,8 @@ class Outcome:
     failures: Mapping[str, int]
     """`refused`, `timeout`, `reset` or `other: …` to a number of requests."""
     seconds: float
+    resent: int = 0
+    """UDP datagrams that were sent once more."""
 
     @classmethod
     def from_json(cls, client: str, values: Mapping[str, Any]) -> Outcome:
@@ -53,6 +55,7 @@ class Outcome:
             answers=dict(values.get("answers") or {}),
             failures=dict(values.get("failures") or {}),
             seconds=values["seconds"],
+            resent=values.get("resent", 0),
         )
         told = sum(outcome.answers.values()) + sum(outcome.failures.values())
         assert told == outcome.count, f"the prober accounts for {told} of {outcome.count} requests: {values}"
@@ -65,9 +68,10 @@ class Outcome:
 
     def __str__(self) -> str:
         """One line for a failure message."""
+        again = f", {self.resent} datagrams sent again" if self.resent else ""
         return (
             f"{self.client} → {self.target}: {self.answered} of {self.count} answered {dict(self.answers)}, "
-            f"failures {dict(self.failures)}, {self.seconds:.1f} s"
+            f"failures {dict(self.failures)}, {self.seconds:.1f} s{again}"
         )
 
     @property

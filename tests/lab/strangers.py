@@ -1,4 +1,4 @@
-"""Machines that no lab made: user-mode nodes of a plain Debian, nothing of Kubernetes on them, known by ssh.
+"""Machines that no lab made: user-mode nodes of plain Debians, nothing of Kubernetes on them, known by ssh.
 
 They are on a LAN in a namespace of the test's own; an ordinary user logs in and becomes root by sudo. Some of
 the packages that a node needs are missing, and can be had from an apt repository on their own disk.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,14 +19,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from lab import ssh, user_mode
+from lab import paths, ssh, user_mode
 from lab.bundle import apt
+from lab.bundle.builder import Builder
+from lab.bundle.component import Components
 from lab.config import Config
 from lab.progress import Progress
 from lab.sources.built import builder
 from lab.user_mode import Lan, Machine
+from lab.versions import minor
 
 USER = "alice"
+SUITES = {"12": "bookworm", "13": "trixie"}
+"""The suites of the Debian releases that strangers may have."""
 #: Packages that a node needs and strangers lack, with what they depend on.
 MISSING = ("conntrack", "ipvsadm", "socat")
 GATEWAY = IPv4Interface("192.168.77.1/24")
@@ -85,6 +91,16 @@ true
 """
 
 
+@dataclass(frozen=True)
+class Stranger:
+    """What a machine is."""
+
+    debian: str
+    """Its release: `12`."""
+    memory: int
+    """MiB."""
+
+
 @dataclass
 class Strangers:
     """Machines that run, and how the test itself gets on them: as root, by a key that no lab knows of."""
@@ -141,16 +157,17 @@ class Strangers:
         return "\n".join(lines) + "\n"
 
 
-def fetch(into: Path, root: Path) -> None:
+def fetch(into: Path, root: Path, suite: str) -> None:
     """Fetch Debian packages, with all that they depend on and `root` lacks, as an apt repository.
 
     Args:
         into: the repository; what strangers have installed is in its folder `ordinary`.
         root: the tar file of their root.
+        suite: its suite.
     """
     state = into.parent / "apt"
     state.mkdir()
-    env = {**os.environ, **apt.private_state(state, ["bookworm", "bookworm-updates", "bookworm-security"])}
+    env = {**os.environ, **apt.private_state(state, [suite, f"{suite}-updates", f"{suite}-security"])}
     with tarfile.open(root) as tar:
         status = tar.extractfile("./var/lib/dpkg/status")
         assert status is not None
@@ -176,11 +193,38 @@ def fetch(into: Path, root: Path) -> None:
     (into / "Packages").write_text("\n".join(stanzas))
 
 
-def make_disk(folder: Path, kernel: Path) -> Path:
-    """The disk that every stranger boots: a plain root, made a stranger's by one boot."""
-    root = builder(Config().kubernetes.version).built("node-root").folder / "root.tar"
+def make_root(folder: Path, suite: str) -> Path:
+    """A plain root of this suite: the nodes' own recipe with another suite, kept in the store as theirs is.
+
+    Args:
+        folder: for the recipe.
+        suite: a Debian suite.
+    """
+    version, name = Config().kubernetes.version, "node-root"
+    recipe = paths.share("bundle", name)
+    make, said = builder(version), (recipe / "component.yaml").read_text()
+    if f"\nsuite: {suite}\n" not in said:
+        name = f"{suite}-root"
+        shutil.copytree(recipe, folder / name)
+        (folder / name / "component.yaml").write_text(re.sub(r"(?m)^suite: .*$", f"suite: {suite}", said))
+        make = Builder(Components.load(folder, minor(version)), paths.cache())
+    make.ensure([name], Progress(quiet=True))
+    return make.built(name).folder / "root.tar"
+
+
+def make_disk(folder: Path, kernel: Path, release: str) -> Path:
+    """The disk that every stranger of a Debian release boots: a plain root, made a stranger's by one boot.
+
+    Args:
+        folder: a new one for all of it.
+        kernel: the user-mode kernel.
+        release: `12`.
+    """
+    folder.mkdir()
+    suite = SUITES[release]
+    root = make_root(folder / "recipes", suite)
     debs, disk = folder / "debs", folder / "disk.img"
-    fetch(debs, root)
+    fetch(debs, root, suite)
     argv = ["fakeroot", "sh", "-ec", DISK, "sh", *map(str, (folder / "tree", root, debs, disk))]
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     subprocess.run(argv, check=True, timeout=120, env={**os.environ, "PATH": path})
@@ -192,40 +236,41 @@ def make_disk(folder: Path, kernel: Path) -> Path:
 
 
 @contextmanager
-def strangers(folder: Path, names: Mapping[str, int]) -> Iterator[Strangers]:
+def strangers(folder: Path, wanted: Mapping[str, Stranger]) -> Iterator[Strangers]:
     """Boot machines for as long as the context lasts.
 
     Args:
         folder: their disks and keys; short, for there are unix sockets in it.
-        names: each with its memory in MiB.
+        wanted: each by its name.
     """
     make = builder(Config().kubernetes.version)
-    make.ensure(["kernel", "node-root"], Progress(quiet=True))
+    make.ensure(["kernel"], Progress(quiet=True))
     kernel = make.built("kernel").folder / "linux"
-    disk = make_disk(folder, kernel)
+    releases = sorted({stranger.debian for stranger in wanted.values()})
+    disks = {release: make_disk(folder / f"debian-{release}", kernel, release) for release in releases}
     key = ssh.make_key(folder / "key")
     root = ssh.make_key(folder / "root-key")
-    addresses = {name: str(GATEWAY.ip + 10 + number) for number, name in enumerate(names)}
-    pins = user_mode.pins(len(names))
+    addresses = {name: str(GATEWAY.ip + 10 + number) for number, name in enumerate(wanted)}
+    pins = user_mode.pins(len(wanted))
     machines = {
         number: Machine(
             name=name,
             address=IPv4Interface(f"{addresses[name]}/24"),
-            memory=memory,
+            memory=stranger.memory,
             cpus=1,
             pin=pins[number],
             folder=folder / name,
-            disk=disk,
+            disk=disks[stranger.debian],
         )
-        for number, (name, memory) in enumerate(names.items())
+        for number, (name, stranger) in enumerate(wanted.items())
     }
     lan = Lan.make(folder / "machines.json", GATEWAY)
     try:
         lan.start(machines, kernel, root)
         ssh.write_config(folder / "root", hosts=addresses, key=folder / "root-key", sockets=folder)
         there = Strangers(lan, addresses, folder, machines)
-        ssh.wait(there.place, folder / "root", list(names), timeout=120, running=lan.running)
-        for name in names:
+        ssh.wait(there.place, folder / "root", list(wanted), timeout=120, running=lan.running)
+        for name in wanted:
             there.run(name, f"echo {shlex.quote(key)} > /home/{USER}/.ssh/authorized_keys")
         scan = subprocess.run(
             [*there.place, "ssh-keyscan", *addresses.values()],

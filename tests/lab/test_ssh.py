@@ -1,6 +1,7 @@
 """Provider ssh: a cluster on machines that no lab made, by an ordinary user with sudo, and then given back.
 
-The machines are user-mode nodes of a plain Debian. `lab` runs on their LAN, as on their owner's own host.
+The machines are user-mode nodes, of a plain Debian 12 and a plain Debian 13. `lab` runs on their LAN, as on
+their owner's own host.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 import pytest
 from harness import LAB, Lab, Result
 from raised import Raised, assert_changes_nothing_again
-from strangers import MISSING, USER, Strangers, strangers
+from strangers import MISSING, USER, Stranger, Strangers, strangers
 
-# Not three: more or less of them is a matter of the inventory alone.
-MACHINES = {"one": 2048, "two": 1400}
+# Not three: more or less of them is a matter of the inventory alone. And not of one system.
+MACHINES = {"one": Stranger("12", memory=2048), "two": Stranger("13", memory=1400)}
 NOBODY = "  - {name: three, address: 192.168.77.99}\n"
 LISTEN = """import socket, time; s = socket.create_server(("", 10250)); time.sleep(600)"""
 FAULTS = f"""
