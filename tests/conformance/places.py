@@ -53,7 +53,7 @@ class Places:
         each((outcome.client, partial(outcome.assert_none_answered, kind=kind)) for outcome in found)
 
     def miss_by_udp(self, *targets: str) -> None:
-        """No target answers a datagram. In so short a time it is sent once: a refusal of it is not counted on.
+        """No target answers a datagram. In so short a time it is sent once: no refusal is counted on.
 
         Whoever asked the same target a moment before may by chance, once in some 5,000 datagrams, be given
         the same port of its own again: conntrack still knows the way from there, whatever the rules say now.
