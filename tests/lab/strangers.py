@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -247,7 +248,9 @@ def strangers(folder: Path, wanted: Mapping[str, Stranger]) -> Iterator[Stranger
     make.ensure(["kernel"], Progress(quiet=True))
     kernel = make.built("kernel").folder / "linux"
     releases = sorted({stranger.debian for stranger in wanted.values()})
-    disks = {release: make_disk(folder / f"debian-{release}", kernel, release) for release in releases}
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda release: make_disk(folder / f"debian-{release}", kernel, release), releases)
+        disks = dict(zip(releases, made, strict=True))
     key = ssh.make_key(folder / "key")
     root = ssh.make_key(folder / "root-key")
     addresses = {name: str(GATEWAY.ip + 10 + number) for number, name in enumerate(wanted)}

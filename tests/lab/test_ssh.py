@@ -126,6 +126,8 @@ def test_every_fault_of_every_machine_is_told_before_anything_is_touched(refused
 def test_machines_that_exist_become_a_cluster(raised: Raised, machines: Strangers) -> None:
     status = raised.lab.named("status", "-o", "json").assert_success().json()
     assert {node["name"]: node["kubernetes"] for node in status["nodes"]} == dict.fromkeys(MACHINES, "Ready")
+    systems = {name: machines.run(name, ". /etc/os-release; echo $VERSION_ID").strip() for name in MACHINES}
+    assert systems == {name: stranger.debian for name, stranger in MACHINES.items()}
     assert raised.lab.named("exec", "two", "--", "id", "-u").assert_success().stdout.strip() == "0"
     asked = f"dpkg-query --show --showformat='${{db:Status-Status}} ' {' '.join(MISSING)}"
     assert machines.run("two", asked).split() == ["installed"] * len(MISSING)
