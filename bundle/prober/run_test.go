@@ -52,25 +52,34 @@ func TestEveryHTTPRequestIsAFreshConnection(t *testing.T) {
 	}
 }
 
-func TestEveryUDPRequestHasANewSourcePort(t *testing.T) {
+// packetServer answers every datagram but the first few, and tells where each of up to 20 came from.
+func packetServer(t *testing.T, silent int) (address string, sources <-chan string) {
+	t.Helper()
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer packets.Close()
-	sources := make(chan string, 20)
+	t.Cleanup(func() { packets.Close() })
+	seen := make(chan string, 20)
 	go func() {
 		buffer := make([]byte, 100)
-		for {
+		for number := 0; ; number++ {
 			_, from, err := packets.ReadFrom(buffer)
 			if err != nil {
 				return
 			}
-			sources <- from.String()
-			packets.WriteTo([]byte("Running on: pod | v=1\n"), from)
+			seen <- from.String()
+			if number >= silent {
+				packets.WriteTo([]byte("Running on: pod | v=1\n"), from)
+			}
 		}
 	}()
-	result := probe(t, "--udp", "--count", "20", packets.LocalAddr().String())
+	return packets.LocalAddr().String(), seen
+}
+
+func TestEveryUDPRequestHasANewSourcePort(t *testing.T) {
+	address, sources := packetServer(t, 0)
+	result := probe(t, "--udp", "--count", "20", address)
 	if result.Answers["pod"] != 20 {
 		t.Errorf("%+v", result)
 	}
@@ -85,26 +94,8 @@ func TestEveryUDPRequestHasANewSourcePort(t *testing.T) {
 }
 
 func TestALostDatagramIsSentAgainFromTheSamePort(t *testing.T) {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer packets.Close()
-	sources := make(chan string, 2)
-	go func() {
-		buffer := make([]byte, 100)
-		for number := range 2 {
-			_, from, err := packets.ReadFrom(buffer)
-			if err != nil {
-				return
-			}
-			sources <- from.String()
-			if number == 1 {
-				packets.WriteTo([]byte("Running on: pod | v=1\n"), from)
-			}
-		}
-	}()
-	result := probe(t, "--udp", "--timeout", "5s", packets.LocalAddr().String())
+	address, sources := packetServer(t, 1)
+	result := probe(t, "--udp", "--timeout", "5s", address)
 	if result.Answers["pod"] != 1 || result.Resent != 1 {
 		t.Errorf("%+v", result)
 	}
@@ -114,12 +105,8 @@ func TestALostDatagramIsSentAgainFromTheSamePort(t *testing.T) {
 }
 
 func TestADatagramIsNotSentAgainInAShortTime(t *testing.T) {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer packets.Close()
-	result := probe(t, "--udp", "--timeout", "300ms", packets.LocalAddr().String())
+	address, _ := packetServer(t, 1)
+	result := probe(t, "--udp", "--timeout", "300ms", address)
 	if result.Failures["timeout"] != 1 || result.Resent != 0 {
 		t.Errorf("%+v", result)
 	}

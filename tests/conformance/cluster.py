@@ -44,6 +44,12 @@ class Port:
         return f"{self.namespace}/{self.service}" + (f":{self.name}" if self.name else "")
 
 
+def ready(pod: Pod) -> bool:
+    """Whether a pod, as it was read, is Ready."""
+    conditions = (pod.status and pod.status.conditions) or []
+    return any(one.type == "Ready" and one.status == "True" for one in conditions)
+
+
 class Cluster:
     """The API of the cluster under test; `api` is the lightkube client itself.
 
@@ -186,8 +192,7 @@ class Cluster:
 
     def is_ready(self, namespace: str, pod: str) -> bool:
         """Whether the pod says it is Ready."""
-        status = self.api.get(Pod, pod, namespace=namespace).status
-        return any(c.type == "Ready" and c.status == "True" for c in (status and status.conditions) or [])
+        return ready(self.api.get(Pod, pod, namespace=namespace))
 
     def story(self, namespace: str, pod: str) -> str:
         """What the API knows of a pod: its node, its conditions, its containers, and what was said of it."""

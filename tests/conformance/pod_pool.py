@@ -12,7 +12,7 @@ from lightkube import ApiError
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 
-from .cluster import Cluster
+from .cluster import Cluster, ready
 
 Labels = Mapping[str, str]
 
@@ -84,6 +84,5 @@ class PodPool:
 
 def as_made(pod: Pod) -> bool:
     """Whether a pod is Ready, and none of its containers has ended since it was made."""
-    status = pod.status
-    ready = any(c.type == "Ready" and c.status == "True" for c in (status and status.conditions) or [])
-    return ready and not any(one.restartCount for one in (status and status.containerStatuses) or [])
+    containers = (pod.status and pod.status.containerStatuses) or []
+    return ready(pod) and not any(one.restartCount for one in containers)

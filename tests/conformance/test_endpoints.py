@@ -89,10 +89,7 @@ def refused(everywhere: Everywhere, mode: str, version: str) -> Refused:
     kind = declared("no-endpoints", mode=mode, version=version).expected
 
     def check_it(port: Port) -> None:
-        outcomes = everywhere.ask(
-            port,
-            count=1,
-        )
+        outcomes = everywhere.ask(port, count=1)
         check(outcomes, lambda outcome: outcome.assert_none_answered(kind=kind))
 
     return check_it

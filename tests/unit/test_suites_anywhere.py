@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -66,9 +65,9 @@ def conformance(of_suites: Callable[[str], ModuleType], monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def subject(conformance: ModuleType, given: Given) -> Iterator[Any]:
+def subject(of_suites: Callable[[str], ModuleType], conformance: ModuleType, given: Given) -> Iterator[Any]:
     yield conformance.Stranger.of(given)
-    importlib.import_module("conformance.shell").SHELLS.end()
+    of_suites("shell").SHELLS.end()
 
 
 def test_a_node_is_a_pod_that_is_entered_by_kubectl(subject: Any, given: Given) -> None:
@@ -123,12 +122,13 @@ class Kept:
 @pytest.mark.parametrize(
     ("kind", "made"), [("LoadBalancer", "kube-service-lab.io/nobody"), ("NodePort", None)]
 )
-def test_nobody_makes_a_load_balancer(conformance: ModuleType, kind: str, made: str | None) -> None:
+def test_nobody_makes_a_load_balancer(
+    of_suites: Callable[[str], ModuleType], conformance: ModuleType, kind: str, made: str | None
+) -> None:
     """Neither MetalLB nor somebody's cloud, for a Service of a stage."""
     cluster = conformance.Cluster.__new__(conformance.Cluster)
     cluster.images, cluster.api = {}, Kept()
-    stage = importlib.import_module("conformance.stage")
-    stage.Stage(cluster, "there", None, None).service({}, type=kind)
+    of_suites("stage").Stage(cluster, "there", None, None).service({}, type=kind)
     assert [one.spec.loadBalancerClass for one in cluster.api.applied] == [made]
 
 
