@@ -97,7 +97,7 @@ func TestALostDatagramIsSentAgainFromTheSamePort(t *testing.T) {
 	address, sources := packetServer(t, 1)
 	result := probe(t, "--udp", "--timeout", "5s", address)
 	if result.Answers["pod"] != 1 || result.Resent != 1 {
-		t.Errorf("%+v", result)
+		t.Fatalf("%+v", result)
 	}
 	if first, second := <-sources, <-sources; first != second {
 		t.Errorf("sent from %s, again from %s", first, second)
